@@ -1,0 +1,155 @@
+//! The one error type: every way in which inferno can fail, with the data a caller needs to act on it.
+
+use std::path::PathBuf;
+
+/// Shorthand for results that fail with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, from a setting to a device.
+///
+/// The message of each variant says what was wrong and, where there is one, what would be right.
+/// Match on the variant, not on the text: the text may improve between versions.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, as a verb: "open", "read", "write".
+        action: &'static str,
+        /// The file it was attempted on.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// The file is not a well-formed GGUF file. Found by our own reader, before C++ sees the file.
+    #[error("{} is not a valid GGUF file: {what} (at byte {offset})", path.display())]
+    InvalidGguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// Where in the file, in bytes from its start.
+        offset: u64,
+    },
+
+    /// A well-formed model that this build cannot run.
+    #[error("{} cannot be run: {what}", path.display())]
+    UnsupportedModel {
+        /// The file.
+        path: PathBuf,
+        /// What is not supported, and what would be.
+        what: String,
+    },
+
+    /// The native engine refused to load the model; `log` holds what it said.
+    #[error("loading {} failed: {what}", path.display())]
+    ModelLoadFailed {
+        /// The file.
+        path: PathBuf,
+        /// The engine's reason.
+        what: String,
+    },
+
+    /// The load was cancelled before it finished; everything it held is freed.
+    #[error("loading was cancelled")]
+    LoadCancelled,
+
+    /// Prompt and requested output do not fit in the context.
+    #[error(
+        "the context holds {limit} tokens, {needed} are needed: shorten the prompt, lower max_tokens or raise the context size"
+    )]
+    ContextOverflow {
+        /// Tokens that the request needs.
+        needed: usize,
+        /// Tokens that the context holds.
+        limit: usize,
+    },
+
+    /// A device does not have the memory for what was asked.
+    #[error("not enough memory on {device}: {needed} bytes are needed{}", free.map(|f| format!(", {f} are free")).unwrap_or_default())]
+    OutOfMemory {
+        /// The device, "CPU" for host memory.
+        device: String,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that were free, where that is known.
+        free: Option<u64>,
+    },
+
+    /// A request or an option is wrong; nothing was started.
+    #[error("{field}: {what}")]
+    InvalidRequest {
+        /// The option, by its name in the library.
+        field: &'static str,
+        /// What is wrong with its value, and what would be right.
+        what: String,
+    },
+
+    /// A setting in a configuration file, an environment variable or a flag is wrong.
+    #[error("{place}: {key}: {what}")]
+    Config {
+        /// Where the setting stands: `FILE:LINE`, the variable or the flag.
+        place: String,
+        /// The key, in dotted form.
+        key: String,
+        /// What is wrong with it, and what would be right.
+        what: String,
+    },
+
+    /// The chat template of the model failed to render.
+    #[error("the model's chat template failed: {what}")]
+    Template {
+        /// The template engine's message.
+        what: String,
+    },
+
+    /// A saved state cannot be used here.
+    #[error("{} cannot be restored: {what}", path.display())]
+    InvalidState {
+        /// The state file.
+        path: PathBuf,
+        /// Why it does not fit: another model, another cache type, another version, damage.
+        what: String,
+    },
+
+    /// The request waited for a free place and the queue was full.
+    #[error("the queue is full: {running} requests run and {queued} wait; try again later")]
+    QueueFull {
+        /// Requests running now.
+        running: usize,
+        /// Requests waiting now.
+        queued: usize,
+    },
+
+    /// The request was cancelled.
+    #[error("the request was cancelled")]
+    Cancelled,
+
+    /// The engine was shut down, or the model unloaded, while the request was waiting.
+    #[error("the engine was shut down")]
+    ShutDown,
+
+    /// The native engine failed inside a call that our checks let through. The context is
+    /// discarded; the process and other requests live on.
+    #[error("the native engine failed in {call}: {what}")]
+    Engine {
+        /// The operation that failed.
+        call: &'static str,
+        /// What the engine said: an exception's text, an assertion, a status code.
+        what: String,
+    },
+}
+
+impl Error {
+    /// Shorthand for [`Error::Io`].
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Error::Io { action, path: path.into(), source }
+    }
+
+    /// Shorthand for [`Error::InvalidRequest`].
+    pub(crate) fn request(field: &'static str, what: impl Into<String>) -> Self {
+        Error::InvalidRequest { field, what: what.into() }
+    }
+}

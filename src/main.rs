@@ -1,0 +1,2 @@
+//! The `inferno` command.
+fn main() {}
