@@ -1,4 +1,5 @@
 //! Run large language models on the GPU a person already has.
 mod error;
+pub mod gguf;
 
 pub use error::{Error, Result};
