@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one module per subject. `cfg(test)` makes the lints see tests.
+
+#[cfg(test)]
+mod gguf;
+#[cfg(test)]
+mod gguf_fuzz;
