@@ -1,4 +1,5 @@
 //! Run large language models on the GPU a person already has.
+pub mod config;
 mod error;
 #[cfg_attr(not(test), expect(dead_code, reason = "session will call plan and the log-probabilities"))]
 pub mod sampling;

@@ -28,6 +28,7 @@
 //! error, and so is `temperature` 0, with which mirostat would have nothing left to control.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde::{Deserialize, Serialize};
@@ -279,76 +280,49 @@ impl SampleOptions {
     }
 
     fn check_numbers(&self) -> Result<(), Problem> {
-        let magnitude = -MAX_MAGNITUDE..=MAX_MAGNITUDE;
-        let positive = |value: f32| value > 0.0 && value <= MAX_MAGNITUDE;
-        let up_to_one = |value: f32| value > 0.0 && value <= 1.0;
-        let t = self.temperature;
+        let from_zero = |value: &f32| (0.0..=MAX_MAGNITUDE).contains(value);
+        let signed = |value: &f32| (-MAX_MAGNITUDE..=MAX_MAGNITUDE).contains(value);
+        let up_to = |most: f32| move |value: &f32| *value > 0.0 && *value <= most;
 
-        if self.seed == Some(u32::MAX) {
-            let what =
-                format!("{} is not a seed (llama.cpp reads it as random): 0 to {}", u32::MAX, u32::MAX - 1);
-            return Err(Problem::new("seed", what));
-        }
-        in_range("temperature", t, t == 0.0 || (MIN_TEMPERATURE..=MAX_MAGNITUDE).contains(&t), || {
-            format!("0 (greedy), or {MIN_TEMPERATURE} to {MAX_MAGNITUDE}")
-        })?;
-        in_range("top_k", self.top_k, i32::try_from(self.top_k).is_ok(), || {
-            format!("0 (off) to {}", i32::MAX)
-        })?;
-        in_range("top_p", self.top_p, up_to_one(self.top_p), || "above 0, up to 1 (off)")?;
-        in_range("min_p", self.min_p, (0.0..1.0).contains(&self.min_p), || "0 (off) or more, below 1")?;
-        in_range("typical_p", self.typical_p, up_to_one(self.typical_p), || "above 0, up to 1 (off)")?;
-        in_range("top_n_sigma", self.top_n_sigma, (0.0..=MAX_MAGNITUDE).contains(&self.top_n_sigma), || {
-            format!("0 (off) to {MAX_MAGNITUDE}")
-        })?;
+        let seed = self.seed.unwrap_or(0);
         in_range(
-            "xtc_probability",
-            self.xtc_probability,
-            (0.0..=1.0).contains(&self.xtc_probability),
-            || "0 (off) to 1",
+            "seed",
+            seed,
+            |seed| *seed != u32::MAX,
+            "0 to 4294967294 (llama.cpp reads the last as random)",
         )?;
-        in_range(
-            "xtc_threshold",
-            self.xtc_threshold,
-            self.xtc_threshold > 0.0 && self.xtc_threshold <= 0.5,
-            || "above 0, up to 0.5",
-        )?;
-        in_range(
-            "dry_multiplier",
-            self.dry_multiplier,
-            (0.0..=MAX_MAGNITUDE).contains(&self.dry_multiplier),
-            || format!("0 (off) to {MAX_MAGNITUDE}"),
-        )?;
-        in_range("dry_base", self.dry_base, (1.0..=MAX_MAGNITUDE).contains(&self.dry_base), || {
-            format!("1 to {MAX_MAGNITUDE}")
-        })?;
+        let temperature = |t: &f32| *t == 0.0 || (MIN_TEMPERATURE..=MAX_MAGNITUDE).contains(t);
+        let range = format_args!("0 (greedy), or {MIN_TEMPERATURE} to {MAX_MAGNITUDE}");
+        in_range("temperature", self.temperature, temperature, range)?;
+        let top_k = |k: &u32| i32::try_from(*k).is_ok();
+        in_range("top_k", self.top_k, top_k, format_args!("0 (off) to {}", i32::MAX))?;
+        in_range("top_p", self.top_p, up_to(1.0), "above 0, up to 1 (off)")?;
+        in_range("min_p", self.min_p, |p| (0.0..1.0).contains(p), "0 (off) or more, below 1")?;
+        in_range("typical_p", self.typical_p, up_to(1.0), "above 0, up to 1 (off)")?;
+        let from_off = format_args!("0 (off) to {MAX_MAGNITUDE}");
+        in_range("top_n_sigma", self.top_n_sigma, from_zero, from_off)?;
+        in_range("xtc_probability", self.xtc_probability, |p| (0.0..=1.0).contains(p), "0 (off) to 1")?;
+        in_range("xtc_threshold", self.xtc_threshold, up_to(0.5), "above 0, up to 0.5")?;
+        in_range("dry_multiplier", self.dry_multiplier, from_zero, from_off)?;
+        let base = |base: &f32| (1.0..=MAX_MAGNITUDE).contains(base);
+        in_range("dry_base", self.dry_base, base, format_args!("1 to {MAX_MAGNITUDE}"))?;
         for (field, tokens) in [
             ("dry_allowed_length", self.dry_allowed_length),
             ("dry_penalty_last_n", self.dry_penalty_last_n),
             ("repeat_last_n", self.repeat_last_n),
         ] {
-            in_range(field, tokens, tokens <= MAX_LAST_N, || format!("0 to {MAX_LAST_N} tokens"))?;
+            in_range(field, tokens, |n| *n <= MAX_LAST_N, format_args!("0 to {MAX_LAST_N} tokens"))?;
         }
-        in_range(
-            "mirostat_tau",
-            self.mirostat_tau,
-            self.mirostat_tau > 0.0 && self.mirostat_tau <= MAX_MIROSTAT_TAU,
-            || format!("above 0, up to {MAX_MIROSTAT_TAU} bits"),
-        )?;
-        in_range("mirostat_eta", self.mirostat_eta, up_to_one(self.mirostat_eta), || "above 0, up to 1")?;
-        // As llama.cpp: the inverse has to be finite too.
-        let repeat = self.repeat_penalty;
-        in_range("repeat_penalty", repeat, positive(repeat) && (1.0 / repeat).is_finite(), || {
-            format!("above 0, up to {MAX_MAGNITUDE}, 1 is off")
-        })?;
-        for (field, penalty) in
-            [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)]
-        {
-            in_range(field, penalty, magnitude.contains(&penalty), || {
-                format!("-{MAX_MAGNITUDE} to {MAX_MAGNITUDE}, 0 is off")
-            })?;
-        }
-        Ok(())
+        let range = format_args!("above 0, up to {MAX_MIROSTAT_TAU} bits");
+        in_range("mirostat_tau", self.mirostat_tau, up_to(MAX_MIROSTAT_TAU), range)?;
+        in_range("mirostat_eta", self.mirostat_eta, up_to(1.0), "above 0, up to 1")?;
+        // As in llama.cpp the inverse has to be finite too.
+        let repeat = |penalty: &f32| up_to(MAX_MAGNITUDE)(penalty) && penalty.recip().is_finite();
+        let range = format_args!("above 0, up to {MAX_MAGNITUDE}, 1 is off");
+        in_range("repeat_penalty", self.repeat_penalty, repeat, range)?;
+        let range = format_args!("-{MAX_MAGNITUDE} to {MAX_MAGNITUDE}, 0 is off");
+        in_range("presence_penalty", self.presence_penalty, signed, range)?;
+        in_range("frequency_penalty", self.frequency_penalty, signed, range)
     }
 
     fn check_lists(&self) -> Result<(), Problem> {
@@ -369,7 +343,7 @@ impl SampleOptions {
             return Err(Problem::new("dry_sequence_breakers", what));
         }
         if let Some(n) = self.logprobs {
-            in_range("logprobs", n, n <= MAX_TOP_LOGPROBS, || format!("0 to {MAX_TOP_LOGPROBS}"))?;
+            in_range("logprobs", n, |n| *n <= MAX_TOP_LOGPROBS, format_args!("0 to {MAX_TOP_LOGPROBS}"))?;
         }
         Ok(())
     }
@@ -379,15 +353,15 @@ impl SampleOptions {
         if self.mirostat == Mirostat::Off {
             return Ok(());
         }
-        let conflict = |field, what| Err(Problem { field, other: Some("mirostat"), what });
+        let conflict = |field, what: String| Err(Problem { field, other: Some("mirostat"), what });
         if self.temperature == 0.0 {
-            return conflict(
-                "temperature",
-                "0 (greedy) leaves mirostat nothing to control: raise it, or set mirostat = 0".to_owned(),
-            );
+            let what = "0 (greedy) leaves mirostat nothing to control: raise it, or set mirostat = 0";
+            return conflict("temperature", what.to_owned());
         }
         let default = SampleOptions::default();
-        let top_k = |options: &SampleOptions| f64::from(options.top_k);
+        if self.top_k != default.top_k && self.top_k != 0 {
+            return conflict("top_k", ignored(0.0));
+        }
         for (field, value, default, off) in [
             ("repeat_penalty", self.repeat_penalty, default.repeat_penalty, 1.0),
             ("presence_penalty", self.presence_penalty, default.presence_penalty, 0.0),
@@ -398,14 +372,9 @@ impl SampleOptions {
             ("top_p", self.top_p, default.top_p, 1.0),
             ("min_p", self.min_p, default.min_p, 0.0),
             ("xtc_probability", self.xtc_probability, default.xtc_probability, 0.0),
-        ]
-        .map(|(field, value, default, off)| (field, f64::from(value), f64::from(default), off))
-        .into_iter()
-        .chain([("top_k", top_k(self), top_k(&default), 0.0)])
-        {
+        ] {
             if value != default && value != off {
-                let what = "would be ignored: mirostat replaces this stage; leave it out or at {off} (off), or set mirostat = 0";
-                return conflict(field, what.replace("{off}", &off.to_string()));
+                return conflict(field, ignored(off));
             }
         }
         Ok(())
@@ -623,14 +592,24 @@ impl Normalizer {
     }
 }
 
-/// An error that names the value and the right range, unless `ok`.
-fn in_range<R: Into<String>>(
+/// An error that names the value and the right range, unless the value is in it.
+fn in_range<T: Display>(
     field: &'static str,
-    value: impl std::fmt::Display,
-    ok: bool,
-    range: impl FnOnce() -> R,
+    value: T,
+    contains: impl Fn(&T) -> bool,
+    range: impl Display,
 ) -> Result<(), Problem> {
-    if ok { Ok(()) } else { Err(Problem::new(field, format!("{value} is out of range: {}", range().into()))) }
+    if contains(&value) {
+        return Ok(());
+    }
+    Err(Problem::new(field, format!("{value} is out of range: {range}")))
+}
+
+/// The text for an option whose stage mirostat replaces.
+fn ignored(off: f32) -> String {
+    format!(
+        "would be ignored, mirostat replaces this stage: leave it out or at {off} (off), or set mirostat = 0"
+    )
 }
 
 /// Checks a list of strings: how many, how long, none empty.
@@ -659,7 +638,7 @@ fn strings(
 }
 
 /// Token ids are text where a format has only text for keys; negative infinity is written as `false`.
-mod bias_map {
+pub(crate) mod bias_map {
     use std::collections::BTreeMap;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -690,6 +669,17 @@ mod bias_map {
         let bias =
             |bias: f32| if bias == f32::NEG_INFINITY { Bias::Allowed(false) } else { Bias::Number(bias) };
         to.collect_map(map.iter().map(|(id, value)| (id.to_string(), bias(*value))))
+    }
+
+    /// [`serialize`] for a map that may be absent, to be skipped where it is.
+    pub(crate) fn serialize_some<S: Serializer>(
+        map: &Option<BTreeMap<u32, f32>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match map {
+            Some(map) => serialize(map, to),
+            None => to.serialize_none(),
+        }
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u32, f32>, D::Error> {
