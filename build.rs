@@ -1,0 +1,53 @@
+//! Builds the pinned, patched llama.cpp and links it: locate → stage → patch → compile → link.
+//!
+//! The work is in `build/`. Nothing but a C and a C++ compiler is needed.
+
+#[path = "build/compile.rs"]
+mod compile;
+#[path = "build/locate.rs"]
+mod locate;
+#[path = "build/patch.rs"]
+mod patch;
+#[path = "build/pin.rs"]
+mod pin;
+#[path = "build/stage.rs"]
+mod stage;
+#[path = "build/target.rs"]
+mod target;
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // cargo shows the standard error of a build script that fails
+            eprintln!("\ninferno: {message}\n");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), String> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    for path in ["build.rs", "build", "patches", "vendor", "src/sys/shim.h", "src/sys/shim.cpp"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+
+    let pin = pin::Pin::read(&here.join("vendor/llama.cpp.pin"))?;
+    let upstream = locate::find(&pin, &here, &out)?;
+    let staged = out.join("llama.cpp");
+    stage::copy(&pin, &upstream, &staged)?;
+    let patches = patch::apply_series(&here.join("patches"), &staged)?;
+
+    let target = target::Target::from_env()?;
+    compile::native(&target, &pin, &staged, &here, &out)?;
+
+    println!("cargo::rustc-env=INFERNO_LLAMA_VERSION={}", pin.get("llama_version")?);
+    println!("cargo::rustc-env=INFERNO_GGML_VERSION={}", pin.get("ggml_version")?);
+    println!("cargo::rustc-env=INFERNO_PATCHES={}", patches.join(" "));
+    println!("cargo::rustc-env=INFERNO_NATIVE_FLAGS={}", target.description());
+    println!("cargo::rustc-env=INFERNO_STAGED_TREE={}", staged.display());
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What is compiled for: operating system, architecture, instruction set, threading library.
+
+use std::env;
+
+pub struct Target {
+    pub os: String,
+    pub arch: String,
+    /// Flags that choose the instruction set, `-march=native` unless told otherwise.
+    pub march: Vec<String>,
+    pub openmp: bool,
+}
+
+impl Target {
+    pub fn from_env() -> Result<Self, String> {
+        let get = |name: &str| env::var(name).map_err(|_| format!("{name} is not set: run through cargo"));
+        let (os, arch) = (get("CARGO_CFG_TARGET_OS")?, get("CARGO_CFG_TARGET_ARCH")?);
+        let cross = get("HOST")? != get("TARGET")?;
+        let march = march(&arch, cross)?;
+        let openmp = openmp(&os)?;
+        Ok(Self { os, arch, march, openmp })
+    }
+
+    /// One line for `inferno --version`.
+    pub fn description(&self) -> String {
+        let march = if self.march.is_empty() { "baseline".to_owned() } else { self.march.join(" ") };
+        format!("{march}, {}", if self.openmp { "OpenMP" } else { "ggml threads" })
+    }
+}
+
+/// `INFERNO_MARCH` names the instruction set for the compiler's `-march` (x86) or `-mcpu` (Arm): "native", "x86-64-v3",
+/// "apple-m1", "baseline" for the compiler's default. Anything but native is announced: prompts were seen 70 to 90
+/// times slower without the vector instructions of the machine.
+fn march(arch: &str, cross: bool) -> Result<Vec<String>, String> {
+    println!("cargo::rerun-if-env-changed=INFERNO_MARCH");
+    let flag = if arch == "aarch64" { "-mcpu" } else { "-march" };
+    let chosen = match env::var("INFERNO_MARCH") {
+        Ok(value) if value.trim().is_empty() => {
+            return Err("INFERNO_MARCH is empty: name an instruction set, \"native\" or \"baseline\"".into());
+        }
+        Ok(value) => value.trim().to_owned(),
+        Err(_) if cross => "baseline".to_owned(),
+        Err(_) => "native".to_owned(),
+    };
+    if chosen != "native" {
+        println!(
+            "cargo::warning=inferno's native code is built for `{chosen}`, not for this machine's CPU: inference on \
+             the CPU can be tens of times slower. Unset INFERNO_MARCH, and do not cross-compile, for a native build."
+        );
+    }
+    Ok(if chosen == "baseline" { vec![] } else { vec![format!("{flag}={chosen}")] })
+}
+
+/// OpenMP where the compiler has it, for the reason measured in ARCHITECTURE.md; `INFERNO_OPENMP=0|1` decides by hand.
+fn openmp(os: &str) -> Result<bool, String> {
+    println!("cargo::rerun-if-env-changed=INFERNO_OPENMP");
+    match env::var("INFERNO_OPENMP").as_deref() {
+        Ok("1") => Ok(true),
+        Ok("0") => Ok(false),
+        Ok(other) => Err(format!("INFERNO_OPENMP={other:?}: must be 0 or 1")),
+        Err(_) => Ok(os == "linux" && cc::Build::new().cargo_warnings(false).get_compiler().is_like_gnu()),
+    }
+}

@@ -1,0 +1,279 @@
+// Where C++ exceptions and ggml's assertions end: nothing unwinds into Rust.
+//
+// ggml_abort() calls its callback before it aborts. Inside a guarded call the callback throws, and the exception unwinds
+// through ggml's C frames (compiled with -fexceptions) to the guard. Two places are out of its reach: worker threads of a
+// parallel region, where unwinding would end in std::terminate, and noexcept functions. What can fail there is checked
+// in Rust before the call.
+
+#include "shim.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct assertion_failed : std::exception {
+    explicit assertion_failed(const char * message) : message(message) {}
+    const char * what() const noexcept override { return message.c_str(); }
+    std::string message;
+};
+
+// > 0 while this thread is inside guard(); worker threads never are
+thread_local int guarded = 0;
+
+inf_log_fn log_line = nullptr;
+
+void on_log(ggml_log_level level, const char * text, void *) {
+    if (log_line && text) {
+        log_line(level, text);
+    }
+}
+
+void on_abort(const char * message) {
+    if (guarded > 0) {
+        throw assertion_failed(message);
+    }
+    // about to abort: leave a trace where the host's log goes
+    on_log(GGML_LOG_LEVEL_ERROR, message, nullptr);
+    on_log(GGML_LOG_LEVEL_ERROR, "\n", nullptr);
+}
+
+void say(inf_error * error, const char * message) {
+    snprintf(error->message, sizeof(error->message), "%s", message);
+}
+
+template <typename F> inf_status guard(inf_error * error, F && body) {
+    struct scope {
+        scope() { ++guarded; }
+        ~scope() { --guarded; }
+    } inside;
+    error->message[0] = '\0';
+    try {
+        body();
+        return INF_OK;
+    } catch (const assertion_failed & e) {
+        say(error, e.what());
+        return INF_ASSERTION;
+    } catch (const std::bad_alloc & e) {
+        say(error, e.what());
+        return INF_OUT_OF_MEMORY;
+    } catch (const std::exception & e) {
+        say(error, e.what());
+        return INF_EXCEPTION;
+    } catch (...) {
+        say(error, "an exception that is not a std::exception");
+        return INF_EXCEPTION;
+    }
+}
+
+inf_status add(llama_sampler * chain, inf_error * error, llama_sampler * (*make)(const void *), const void * data) {
+    return guard(error, [&] {
+        llama_sampler * sampler = make(data);
+        if (!sampler) {
+            throw std::runtime_error("the sampler was refused");
+        }
+        llama_sampler_chain_add(chain, sampler);
+    });
+}
+
+template <typename F> inf_status add(llama_sampler * chain, inf_error * error, const F & make) {
+    return add(chain, error, [](const void * f) { return (*static_cast<const F *>(f))(); }, &make);
+}
+
+} // namespace
+
+inf_status inf_init(inf_log_fn log, inf_error * error) {
+    return guard(error, [&] {
+        log_line = log;
+        llama_log_set(on_log, nullptr);
+        ggml_set_abort_callback(on_abort);
+        llama_backend_init();
+    });
+}
+
+inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
+                          inf_error * error) {
+    *model = nullptr;
+    return guard(error, [&] { *model = llama_model_load_from_file(path, *params); });
+}
+
+inf_status inf_model_free(llama_model * model, inf_error * error) {
+    return guard(error, [&] { llama_model_free(model); });
+}
+
+inf_status inf_context_new(llama_model * model, const llama_context_params * params, llama_context ** context,
+                           inf_error * error) {
+    *context = nullptr;
+    return guard(error, [&] { *context = llama_init_from_model(model, *params); });
+}
+
+inf_status inf_context_free(llama_context * context, inf_error * error) {
+    return guard(error, [&] { llama_free(context); });
+}
+
+inf_status inf_decode(llama_context * context, const llama_token * tokens, int32_t n, llama_pos pos, bool all_logits,
+                      int32_t * result, inf_error * error) {
+    return guard(error, [&] {
+        std::vector<llama_pos> positions(n);
+        for (int32_t i = 0; i < n; i++) {
+            positions[i] = pos + i;
+        }
+        std::vector<int8_t> logits(n, all_logits);
+        logits.back() = 1;
+        llama_batch batch = {};
+        batch.n_tokens    = n;
+        batch.token       = const_cast<llama_token *>(tokens);
+        batch.pos         = positions.data();
+        batch.logits      = logits.data();
+        *result = llama_decode(context, batch);
+        if (*result == 0) {
+            // the outputs are copied asynchronously: errors of the device surface here, inside the guard
+            llama_synchronize(context);
+        }
+    });
+}
+
+inf_status inf_logits(llama_context * context, int32_t i, const float ** logits, inf_error * error) {
+    *logits = nullptr;
+    return guard(error, [&] { *logits = llama_get_logits_ith(context, i); });
+}
+
+inf_status inf_rewind(llama_context * context, llama_pos from, bool * removed, inf_error * error) {
+    return guard(error, [&] { *removed = llama_memory_seq_rm(llama_get_memory(context), 0, from, -1); });
+}
+
+inf_status inf_state_size(llama_context * context, size_t * size, inf_error * error) {
+    return guard(error, [&] { *size = llama_state_seq_get_size(context, 0); });
+}
+
+inf_status inf_state_get(llama_context * context, uint8_t * data, size_t size, size_t * written, inf_error * error) {
+    return guard(error, [&] { *written = llama_state_seq_get_data(context, data, size, 0); });
+}
+
+inf_status inf_state_set(llama_context * context, const uint8_t * data, size_t size, size_t * read,
+                         inf_error * error) {
+    return guard(error, [&] { *read = llama_state_seq_set_data(context, data, size, 0); });
+}
+
+inf_status inf_tokenize(const llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
+                        int32_t max_tokens, bool add_special, bool parse_special, int32_t * result,
+                        inf_error * error) {
+    return guard(error, [&] {
+        *result = llama_tokenize(vocab, text, length, tokens, max_tokens, add_special, parse_special);
+    });
+}
+
+inf_status inf_token_to_piece(const llama_vocab * vocab, llama_token token, char * piece, int32_t length, bool special,
+                              int32_t * result, inf_error * error) {
+    return guard(error, [&] { *result = llama_token_to_piece(vocab, token, piece, length, 0, special); });
+}
+
+inf_status inf_sampler_chain_new(llama_sampler ** chain, inf_error * error) {
+    *chain = nullptr;
+    return guard(error, [&] {
+        llama_sampler_chain_params params = llama_sampler_chain_default_params();
+        params.no_perf = true;
+        *chain = llama_sampler_chain_init(params);
+    });
+}
+
+inf_status inf_sampler_add_dry(llama_sampler * chain, const llama_vocab * vocab, float multiplier,
+                               float base, int32_t allowed_length, int32_t penalty_last_n, const char ** breakers,
+                               size_t n_breakers, inf_error * error) {
+    return add(chain, error, [&] {
+        return llama_sampler_init_dry(vocab, multiplier, base, allowed_length, penalty_last_n, breakers, n_breakers);
+    });
+}
+
+inf_status inf_sampler_add_logit_bias(llama_sampler * chain, int32_t n_vocab, int32_t n, const llama_logit_bias * biases,
+                                      inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_logit_bias(n_vocab, n, biases); });
+}
+
+inf_status inf_sampler_add_penalties(llama_sampler * chain, int32_t n_vocab, int32_t last_n, float repeat,
+                                     float frequency, float presence, inf_error * error) {
+    return add(chain, error,
+               [&] { return llama_sampler_init_penalties(n_vocab, last_n, repeat, frequency, presence); });
+}
+
+inf_status inf_sampler_add_mirostat(llama_sampler * chain, int32_t n_vocab, uint32_t seed, float tau, float eta,
+                                    int32_t m, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_mirostat(n_vocab, seed, tau, eta, m); });
+}
+
+inf_status inf_sampler_add_mirostat_v2(llama_sampler * chain, uint32_t seed, float tau, float eta, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_mirostat_v2(seed, tau, eta); });
+}
+
+inf_status inf_sampler_add_top_k(llama_sampler * chain, int32_t k, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_top_k(k); });
+}
+
+inf_status inf_sampler_add_top_p(llama_sampler * chain, float p, size_t min_keep, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_top_p(p, min_keep); });
+}
+
+inf_status inf_sampler_add_min_p(llama_sampler * chain, float p, size_t min_keep, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_min_p(p, min_keep); });
+}
+
+inf_status inf_sampler_add_typical(llama_sampler * chain, float p, size_t min_keep, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_typical(p, min_keep); });
+}
+
+inf_status inf_sampler_add_top_n_sigma(llama_sampler * chain, float n, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_top_n_sigma(n); });
+}
+
+inf_status inf_sampler_add_xtc(llama_sampler * chain, float probability, float threshold, size_t min_keep,
+                               uint32_t seed, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_xtc(probability, threshold, min_keep, seed); });
+}
+
+inf_status inf_sampler_add_temperature(llama_sampler * chain, float temperature, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_temp(temperature); });
+}
+
+inf_status inf_sampler_add_greedy(llama_sampler * chain, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_greedy(); });
+}
+
+inf_status inf_sampler_add_dist(llama_sampler * chain, uint32_t seed, inf_error * error) {
+    return add(chain, error, [&] { return llama_sampler_init_dist(seed); });
+}
+
+inf_status inf_sample(llama_sampler * chain, llama_context * context, int32_t i, llama_token * token,
+                      inf_error * error) {
+    return guard(error, [&] { *token = llama_sampler_sample(chain, context, i); });
+}
+
+inf_status inf_sampler_accept(llama_sampler * chain, llama_token token, inf_error * error) {
+    return guard(error, [&] { llama_sampler_accept(chain, token); });
+}
+
+inf_status inf_quantize(const char * input, const char * output, llama_ftype type, int32_t threads, uint32_t * result,
+                        inf_error * error) {
+    return guard(error, [&] {
+        llama_model_quantize_params params = llama_model_quantize_default_params();
+        params.ftype            = type;
+        params.nthread          = threads;
+        params.allow_requantize = true;
+        *result = llama_model_quantize(input, output, &params);
+    });
+}
+
+inf_status inf_fail(int32_t how, inf_error * error) {
+    return guard(error, [&] {
+        switch (how) {
+            case 0: throw std::runtime_error("thrown on purpose");
+            case 1: GGML_ASSERT(how == 0 && "asserted on purpose");
+            case 2: throw std::bad_alloc();
+            default: throw how;
+        }
+    });
+}

@@ -1,0 +1,105 @@
+// The C interface between Rust and llama.cpp: every call that can throw or assert goes through here and returns a status.
+#pragma once
+
+#include "llama.h"
+#include "ggml-backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum inf_status {
+    INF_OK            = 0,
+    INF_EXCEPTION     = 1, // a C++ exception; the object concerned is still consistent
+    INF_ASSERTION     = 2, // an assertion of ggml failed; the object concerned must not be used again, nor freed
+    INF_OUT_OF_MEMORY = 3, // std::bad_alloc
+};
+
+// Filled when a status other than INF_OK is returned; always terminated.
+struct inf_error {
+    char message[2048];
+};
+
+// A line of llama.cpp's log. Called from any thread.
+typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
+
+// Installs the log and assertion hooks and initialises the backends. Call once.
+enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
+
+// The model is NULL where llama.cpp refused it without throwing; the log says why.
+enum inf_status inf_model_load(const char * path, const struct llama_model_params * params,
+                               struct llama_model ** model, struct inf_error * error);
+enum inf_status inf_model_free(struct llama_model * model, struct inf_error * error);
+
+// The context is NULL where llama.cpp refused it without throwing; the log says why.
+enum inf_status inf_context_new(struct llama_model * model, const struct llama_context_params * params,
+                                struct llama_context ** context, struct inf_error * error);
+enum inf_status inf_context_free(struct llama_context * context, struct inf_error * error);
+
+// Decodes n tokens of sequence 0 at positions pos, pos+1, …; logits are kept for the last one, or for all.
+// result receives llama_decode's return value.
+enum inf_status inf_decode(struct llama_context * context, const llama_token * tokens, int32_t n, llama_pos pos,
+                           bool all_logits, int32_t * result, struct inf_error * error);
+
+// The logits of the i-th output of the last decode (-1: the last), NULL where there are none.
+enum inf_status inf_logits(struct llama_context * context, int32_t i, const float ** logits, struct inf_error * error);
+
+// Removes the positions [from, ∞) of sequence 0. removed is false where the memory cannot do that.
+enum inf_status inf_rewind(struct llama_context * context, llama_pos from, bool * removed, struct inf_error * error);
+
+// The state of sequence 0.
+enum inf_status inf_state_size(struct llama_context * context, size_t * size, struct inf_error * error);
+enum inf_status inf_state_get(struct llama_context * context, uint8_t * data, size_t size, size_t * written,
+                              struct inf_error * error);
+// read is 0 where the state does not fit the context.
+enum inf_status inf_state_set(struct llama_context * context, const uint8_t * data, size_t size, size_t * read,
+                              struct inf_error * error);
+
+// As llama_tokenize and llama_token_to_piece.
+enum inf_status inf_tokenize(const struct llama_vocab * vocab, const char * text, int32_t length, llama_token * tokens,
+                             int32_t max_tokens, bool add_special, bool parse_special, int32_t * result,
+                             struct inf_error * error);
+enum inf_status inf_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * piece, int32_t length,
+                                   bool special, int32_t * result, struct inf_error * error);
+
+// Adds a sampler to the chain, which owns it from then on. Also where this fails, the sampler is freed.
+enum inf_status inf_sampler_chain_new(struct llama_sampler ** chain, struct inf_error * error);
+enum inf_status inf_sampler_add_dry(struct llama_sampler * chain, const struct llama_vocab * vocab,
+                                    float multiplier, float base, int32_t allowed_length,
+                                    int32_t penalty_last_n, const char ** breakers, size_t n_breakers,
+                                    struct inf_error * error);
+enum inf_status inf_sampler_add_logit_bias(struct llama_sampler * chain, int32_t n_vocab, int32_t n,
+                                           const struct llama_logit_bias * biases, struct inf_error * error);
+enum inf_status inf_sampler_add_penalties(struct llama_sampler * chain, int32_t n_vocab, int32_t last_n, float repeat,
+                                          float frequency, float presence, struct inf_error * error);
+enum inf_status inf_sampler_add_mirostat(struct llama_sampler * chain, int32_t n_vocab, uint32_t seed, float tau,
+                                         float eta, int32_t m, struct inf_error * error);
+enum inf_status inf_sampler_add_mirostat_v2(struct llama_sampler * chain, uint32_t seed, float tau, float eta,
+                                            struct inf_error * error);
+enum inf_status inf_sampler_add_top_k(struct llama_sampler * chain, int32_t k, struct inf_error * error);
+enum inf_status inf_sampler_add_top_p(struct llama_sampler * chain, float p, size_t min_keep, struct inf_error * error);
+enum inf_status inf_sampler_add_min_p(struct llama_sampler * chain, float p, size_t min_keep, struct inf_error * error);
+enum inf_status inf_sampler_add_typical(struct llama_sampler * chain, float p, size_t min_keep,
+                                        struct inf_error * error);
+enum inf_status inf_sampler_add_top_n_sigma(struct llama_sampler * chain, float n, struct inf_error * error);
+enum inf_status inf_sampler_add_xtc(struct llama_sampler * chain, float probability, float threshold, size_t min_keep,
+                                    uint32_t seed, struct inf_error * error);
+enum inf_status inf_sampler_add_temperature(struct llama_sampler * chain, float temperature, struct inf_error * error);
+enum inf_status inf_sampler_add_greedy(struct llama_sampler * chain, struct inf_error * error);
+enum inf_status inf_sampler_add_dist(struct llama_sampler * chain, uint32_t seed, struct inf_error * error);
+
+// Samples from the i-th output of the last decode (-1: the last), and tells the chain of the choice.
+enum inf_status inf_sample(struct llama_sampler * chain, struct llama_context * context, int32_t i,
+                           llama_token * token, struct inf_error * error);
+enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token token, struct inf_error * error);
+
+// Quantises a model file to another; result is llama_model_quantize's return value.
+enum inf_status inf_quantize(const char * input, const char * output, enum llama_ftype type, int32_t threads,
+                             uint32_t * result, struct inf_error * error);
+
+// Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
+enum inf_status inf_fail(int32_t how, struct inf_error * error);
+
+#ifdef __cplusplus
+}
+#endif
