@@ -154,13 +154,14 @@ impl Dims {
         self.ne
     }
 
-    /// The number of elements, or `None` when it exceeds `i64::MAX`, the limit of ggml.
+    /// The number of elements, or `None` when ggml would not take the shape. `ggml_new_tensor_impl`
+    /// (ggml.c) asserts a little less than 2^63 elements, also where a dimension of 0 follows; we
+    /// count 0 as 1, so that it hides no overflow.
     pub fn elements(&self) -> Option<u64> {
-        if self.ne.contains(&0) {
-            return Some(0);
-        }
-        let n = self.ne.iter().try_fold(1u64, |n, &d| n.checked_mul(d))?;
-        i64::try_from(n).is_ok().then_some(n)
+        let limit = i64::MAX.unsigned_abs();
+        let [first, rest @ ..] = self.ne.map(|d| d.max(1));
+        let n = rest.iter().filter(|&&d| d > 1).try_fold(first, |n, &d| (limit / d > n).then(|| n * d));
+        n.filter(|&n| n <= limit).map(|n| if self.ne.contains(&0) { 0 } else { n })
     }
 }
 
@@ -206,14 +207,8 @@ impl TensorInfo {
 /// Says what is wrong: too many elements, or rows that are not whole blocks.
 pub(crate) fn tensor_bytes(kind: TensorType, dims: &Dims) -> Result<u64, String> {
     let [row, ..] = dims.padded();
-    let elements = dims
-        .elements()
-        .filter(|_| {
-            dims.iter()
-                .try_fold(1u64, |n, &d| n.checked_mul(d.max(1)))
-                .is_some_and(|n| i64::try_from(n).is_ok())
-        })
-        .ok_or_else(|| format!("shape {dims:?} has more elements than 2^63 - 1"))?;
+    let elements =
+        dims.elements().ok_or_else(|| format!("shape {dims:?} has more elements than 2^63 - 1"))?;
     if !row.is_multiple_of(kind.block_len()) {
         return Err(format!(
             "rows of {row} elements are not whole blocks of {} elements, as type {kind} needs",
@@ -258,5 +253,18 @@ mod tests {
         assert!(size(TensorType::F64, &[1 << 31, 1 << 31]).unwrap_err().contains("2^64"));
         assert!(size(TensorType::F32, &[u64::MAX, 0, u64::MAX]).is_err(), "overflow that a zero would hide");
         assert_eq!(Dims::new(&[1; 5]), None);
+    }
+
+    /// Found by comparing with gguf.cpp on mutated files: it lets this shape through, and
+    /// `ggml_new_tensor_impl` then asserts `INT64_MAX / ne[i] > current_nelements`.
+    #[test]
+    fn regression_shapes_at_the_limit_of_ggml() {
+        let half = i64::MAX.unsigned_abs() / 2;
+        let size = |dims: &[u64]| tensor_bytes(TensorType::I8, &Dims::new(dims).unwrap());
+        assert!(size(&[half, 2, 0]).is_err());
+        assert!(size(&[half, 2]).is_err());
+        assert_eq!(size(&[half - 1, 2, 0]), Ok(0));
+        assert_eq!(size(&[half - 1, 2]), Ok(2 * (half - 1)));
+        assert!(size(&[u64::MAX]).is_err());
     }
 }
