@@ -17,11 +17,11 @@ mod target;
 
 use std::{env, path::PathBuf, process::ExitCode};
 
+#[expect(clippy::print_stderr, reason = "cargo shows the standard error of a build script that fails")]
 fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            // cargo shows the standard error of a build script that fails
             eprintln!("\ninferno: {message}\n");
             ExitCode::FAILURE
         }

@@ -9,13 +9,20 @@ use sha2::{Digest, Sha256};
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
-pub fn native(target: &Target, pin: &Pin, staged: &Path, here: &Path, out: &Path) -> Result<(), String> {
-    let cache = Cache::open(out, staged, here)?;
+pub(crate) fn native(
+    target: &Target,
+    pin: &Pin,
+    staged: &Path,
+    here: &Path,
+    out: &Path,
+) -> Result<(), String> {
+    let cache = Cache::open(out, staged)?;
     let src = staged.join("ggml/src");
     let cpu = src.join("ggml-cpu");
     let arch = cpu.join("arch").join(match target.arch.as_str() {
@@ -59,17 +66,25 @@ pub fn native(target: &Target, pin: &Pin, staged: &Path, here: &Path, out: &Path
     let mut files = units(&staged.join("src/models"), &out.join("units"))?;
     files.extend(sources(&staged.join("src"))?);
     // not ggml.cpp: all it does is to replace the host's std::terminate handler by one that prints a backtrace
-    files.extend(in_dir(&src, &["ggml-backend.cpp", "ggml-backend-meta.cpp", "ggml-opt.cpp", "ggml-threading.cpp"]));
+    files.extend(in_dir(
+        &src,
+        &["ggml-backend.cpp", "ggml-backend-meta.cpp", "ggml-opt.cpp", "ggml-threading.cpp"],
+    ));
     files.extend(in_dir(&src, &["gguf.cpp", "ggml-backend-reg.cpp", "ggml-backend-dl.cpp"]));
     objects.extend(cache.compile(llama, files)?);
     objects.extend(cache.compile(base(false), in_dir(&src, &["ggml.c", "ggml-quants.c", "ggml-alloc.c"]))?);
 
+    let sys = here.join("src/sys");
     let mut shim = base(true);
-    shim.include(here.join("src/sys"));
-    objects.extend(cache.compile(shim, vec![here.join("src/sys/shim.cpp")])?);
+    shim.include(&sys);
+    objects.extend(cache.with_headers(&sys)?.compile(shim, vec![sys.join("shim.cpp")])?);
 
     let mut archive = cc::Build::new();
-    archive.cpp(true).objects(&objects).try_compile("inferno_llama").map_err(|e| format!("archiving: {e}"))?;
+    archive
+        .cpp(true)
+        .objects(&objects)
+        .try_compile("inferno_llama")
+        .map_err(|e| format!("archiving: {e}"))?;
     link(target);
     Ok(())
 }
@@ -93,7 +108,11 @@ fn base(target: &Target, staged: &Path, pin: &Pin, cpp: bool) -> cc::Build {
         // an assertion that fails is thrown through C frames to the shim (see src/sys/shim.cpp)
         .flag_if_supported("-fexceptions")
         // no path of the build machine in the objects
-        .flag_if_supported(format!("-ffile-prefix-map={}=llama.cpp-{}", staged.display(), pin.get("llama_version").unwrap_or("")));
+        .flag_if_supported(format!(
+            "-ffile-prefix-map={}=llama.cpp-{}",
+            staged.display(),
+            pin.get("llama_version").unwrap_or("")
+        ));
     match target.os.as_str() {
         "macos" | "ios" => build.define("_DARWIN_C_SOURCE", None),
         _ => build.define("_GNU_SOURCE", None),
@@ -143,16 +162,16 @@ fn units(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, String> {
 /// Objects by the hash of everything that goes into them.
 struct Cache {
     dir: PathBuf,
-    /// Hash over all headers of the tree and of the shim: any of them may be included anywhere.
+    /// Hash over all headers of the tree: any of them may be included anywhere.
     headers: Vec<u8>,
     /// Sources that units include, by their path relative to `src`.
     models: PathBuf,
     /// Held until the build script ends, so that two builds do not compile the same objects twice.
-    _lock: fs::File,
+    _lock: Rc<fs::File>,
 }
 
 impl Cache {
-    fn open(out: &Path, staged: &Path, here: &Path) -> Result<Self, String> {
+    fn open(out: &Path, staged: &Path) -> Result<Self, String> {
         println!("cargo::rerun-if-env-changed=INFERNO_BUILD_CACHE");
         let dir = match env::var_os("INFERNO_BUILD_CACHE") {
             Some(dir) => PathBuf::from(dir),
@@ -168,17 +187,20 @@ impl Cache {
         let lock = fs::File::create(dir.join("lock")).map_err(fail)?;
         lock.lock().map_err(fail)?;
 
-        let mut headers = vec![];
-        for root in [staged.to_path_buf(), here.join("src/sys")] {
-            collect_headers(&root, &mut headers).map_err(fail)?;
-        }
-        headers.sort();
-        let mut hash = Sha256::new();
-        for path in headers {
-            hash.update(path.file_name().expect("a file").as_encoded_bytes());
-            hash.update(fs::read(&path).map_err(fail)?);
-        }
-        Ok(Self { dir, headers: hash.finalize().to_vec(), models: staged.join("src"), _lock: lock })
+        let headers = hash_headers(staged).map_err(fail)?;
+        Ok(Self { dir, headers, models: staged.join("src"), _lock: Rc::new(lock) })
+    }
+
+    /// The same cache for sources that also include headers of this directory.
+    fn with_headers(&self, dir: &Path) -> Result<Self, String> {
+        let more = hash_headers(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let headers = [self.headers.clone(), more].concat();
+        Ok(Self {
+            dir: self.dir.clone(),
+            headers,
+            models: self.models.clone(),
+            _lock: Rc::clone(&self._lock),
+        })
     }
 
     /// The objects of these files, compiled now where the cache does not hold them.
@@ -245,6 +267,18 @@ fn version_of(compiler: &cc::Tool) -> Vec<u8> {
     let mut version = output.map(|o| o.stdout).unwrap_or_default();
     version.extend(flags.as_bytes());
     version
+}
+
+fn hash_headers(root: &Path) -> std::io::Result<Vec<u8>> {
+    let mut headers = vec![];
+    collect_headers(root, &mut headers)?;
+    headers.sort();
+    let mut hash = Sha256::new();
+    for path in headers {
+        hash.update(path.file_name().expect("a file").as_encoded_bytes());
+        hash.update(fs::read(&path)?);
+    }
+    Ok(hash.finalize().to_vec())
 }
 
 fn collect_headers(dir: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-pub fn find(pin: &Pin, here: &Path, out: &Path) -> Result<PathBuf, String> {
+pub(crate) fn find(pin: &Pin, here: &Path, out: &Path) -> Result<PathBuf, String> {
     for name in ["INFERNO_LLAMA_CPP_DIR", "CARGO_HOME"] {
         println!("cargo::rerun-if-env-changed={name}");
     }

@@ -6,7 +6,7 @@ use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};
 use std::{fs, path::Path};
 
 /// The names in `patches/series`, in order.
-pub fn series(patches: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn series(patches: &Path) -> Result<Vec<String>, String> {
     let path = patches.join("series");
     let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(text
@@ -19,7 +19,7 @@ pub fn series(patches: &Path) -> Result<Vec<String>, String> {
 
 /// Copies `patches/overlay` into the tree, then applies every patch of the series. Returns the patches' names
 /// without `.patch`.
-pub fn apply_series(patches: &Path, tree: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn apply_series(patches: &Path, tree: &Path) -> Result<Vec<String>, String> {
     let overlay = patches.join("overlay");
     if overlay.is_dir() {
         copy_new(&overlay, tree)?;
@@ -34,7 +34,7 @@ pub fn apply_series(patches: &Path, tree: &Path) -> Result<Vec<String>, String> 
 }
 
 /// Applies one patch file (a git diff, paths with one leading component) to the tree.
-pub fn apply(tree: &Path, name: &str, text: &str) -> Result<(), String> {
+pub(crate) fn apply(tree: &Path, name: &str, text: &str) -> Result<(), String> {
     let fail = |file: &str, what: String| format!("patch {name} does not apply to {file}: {what}");
     let mut files = 0;
     for file_patch in PatchSet::parse(text, ParseOptions::gitdiff()) {

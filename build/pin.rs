@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-pub struct Pin(BTreeMap<String, String>);
+pub(crate) struct Pin(BTreeMap<String, String>);
 
 impl Pin {
-    pub fn read(path: &Path) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut map = BTreeMap::new();
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
@@ -16,11 +16,11 @@ impl Pin {
         Ok(Self(map))
     }
 
-    pub fn get(&self, key: &str) -> Result<&str, String> {
+    pub(crate) fn get(&self, key: &str) -> Result<&str, String> {
         self.0.get(key).map(String::as_str).ok_or_else(|| format!("vendor/llama.cpp.pin has no {key:?}"))
     }
 
-    pub fn list(&self, key: &str) -> Result<impl Iterator<Item = &str>, String> {
+    pub(crate) fn list(&self, key: &str) -> Result<impl Iterator<Item = &str>, String> {
         Ok(self.get(key)?.split_whitespace())
     }
 }

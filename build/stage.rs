@@ -3,7 +3,7 @@
 use crate::pin::Pin;
 use std::{fs, io, path::Path};
 
-pub fn copy(pin: &Pin, upstream: &Path, staged: &Path) -> Result<(), String> {
+pub(crate) fn copy(pin: &Pin, upstream: &Path, staged: &Path) -> Result<(), String> {
     let fail = |what: &str, e: io::Error| format!("staging {what}: {e}");
     if staged.exists() {
         fs::remove_dir_all(staged).map_err(|e| fail("(clearing)", e))?;
@@ -16,7 +16,11 @@ pub fn copy(pin: &Pin, upstream: &Path, staged: &Path) -> Result<(), String> {
     }
     write_version(&staged.join("include/llama-version.h"), "LLAMA", pin.get("llama_version")?)
         .and_then(|()| {
-            write_version(&staged.join("ggml/include/ggml-version.h"), "GGML", pin.get("ggml_version").unwrap_or(""))
+            write_version(
+                &staged.join("ggml/include/ggml-version.h"),
+                "GGML",
+                pin.get("ggml_version").unwrap_or(""),
+            )
         })
         .map_err(|e| fail("version headers", e))
 }
@@ -38,6 +42,8 @@ fn copy_dir(from: &Path, to: &Path, recursive: bool) -> io::Result<()> {
 
 /// The headers that upstream's cmake would generate.
 fn write_version(path: &Path, prefix: &str, version: &str) -> io::Result<()> {
-    let text = format!("#pragma once\n#define {prefix}_VERSION \"{version}\"\n#define {prefix}_COMMIT \"inferno\"\n");
+    let text = format!(
+        "#pragma once\n#define {prefix}_VERSION \"{version}\"\n#define {prefix}_COMMIT \"inferno\"\n"
+    );
     fs::write(path, text)
 }

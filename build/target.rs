@@ -2,16 +2,16 @@
 
 use std::env;
 
-pub struct Target {
-    pub os: String,
-    pub arch: String,
+pub(crate) struct Target {
+    pub(crate) os: String,
+    pub(crate) arch: String,
     /// Flags that choose the instruction set, `-march=native` unless told otherwise.
-    pub march: Vec<String>,
-    pub openmp: bool,
+    pub(crate) march: Vec<String>,
+    pub(crate) openmp: bool,
 }
 
 impl Target {
-    pub fn from_env() -> Result<Self, String> {
+    pub(crate) fn from_env() -> Result<Self, String> {
         let get = |name: &str| env::var(name).map_err(|_| format!("{name} is not set: run through cargo"));
         let (os, arch) = (get("CARGO_CFG_TARGET_OS")?, get("CARGO_CFG_TARGET_ARCH")?);
         let cross = get("HOST")? != get("TARGET")?;
@@ -21,7 +21,7 @@ impl Target {
     }
 
     /// One line for `inferno --version`.
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let march = if self.march.is_empty() { "baseline".to_owned() } else { self.march.join(" ") };
         format!("{march}, {}", if self.openmp { "OpenMP" } else { "ggml threads" })
     }

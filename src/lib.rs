@@ -1,8 +1,55 @@
-//! Run large language models on the GPU a person already has.
-pub mod config;
-mod error;
-#[cfg_attr(not(test), expect(dead_code, reason = "session will call plan and the log-probabilities"))]
-pub mod sampling;
+//! Run large language models on the GPU you already have.
+//!
+//! ```no_run
+//! # async fn example() -> inferno::Result<()> {
+//! use inferno::{Event, Model, SampleOptions};
+//!
+//! let model = Model::builder("qwen3-4b-q4_k_m.gguf").with_context(8192).load().await?;
+//! let mut events = model.stream("Rust is", SampleOptions::default().with_max_tokens(64));
+//! while let Some(event) = events.next().await {
+//!     match event? {
+//!         Event::Text(text) => print!("{text}"),
+//!         Event::Done(usage) => eprintln!("{:.1} t/s", usage.decode_tps()),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Model`] is a cheap handle to share between tasks; each request gets a context of its own and runs on a thread that
+//! may block. [`blocking`] is the same for programs without an async runtime, [`LoadedModel`] and [`Session`] are the
+//! floor below for those who run the token loop themselves.
+//!
+//! Nothing is written to stderr: the library, and llama.cpp below it, log through `tracing`.
 
+pub mod blocking;
+#[cfg(feature = "builtin-model")]
+mod builtin;
+mod chain;
+pub mod config;
+mod device;
+mod engine;
+mod error;
+pub mod gguf;
+mod model;
+pub mod sampling;
+mod session;
+mod state;
+#[expect(unsafe_code, reason = "the floor where Rust calls into C")]
+mod sys;
+mod template;
+pub mod text;
+mod version;
+
+pub use device::{Device, DeviceKind, DeviceSelect, devices};
+pub use engine::{
+    CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
+    Loading, Model, ModelBuilder, Prompt, Reply, Request, TokenLogprob, TokenLogprobs, Usage,
+};
 pub use error::{Error, Result};
+pub use model::{LoadOptions, LoadedModel, Token, Tokenize};
 pub use sampling::SampleOptions;
+pub use session::{CacheType, ContextOptions, FlashAttention, Session, StopHandle};
+pub use template::{ChatTemplate, Message, Role};
+pub use version::{NativeVersion, native_version};

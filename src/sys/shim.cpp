@@ -256,17 +256,6 @@ inf_status inf_sampler_accept(llama_sampler * chain, llama_token token, inf_erro
     return guard(error, [&] { llama_sampler_accept(chain, token); });
 }
 
-inf_status inf_quantize(const char * input, const char * output, llama_ftype type, int32_t threads, uint32_t * result,
-                        inf_error * error) {
-    return guard(error, [&] {
-        llama_model_quantize_params params = llama_model_quantize_default_params();
-        params.ftype            = type;
-        params.nthread          = threads;
-        params.allow_requantize = true;
-        *result = llama_model_quantize(input, output, &params);
-    });
-}
-
 inf_status inf_fail(int32_t how, inf_error * error) {
     return guard(error, [&] {
         switch (how) {

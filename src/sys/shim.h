@@ -93,10 +93,6 @@ enum inf_status inf_sample(struct llama_sampler * chain, struct llama_context * 
                            llama_token * token, struct inf_error * error);
 enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token token, struct inf_error * error);
 
-// Quantises a model file to another; result is llama_model_quantize's return value.
-enum inf_status inf_quantize(const char * input, const char * output, enum llama_ftype type, int32_t threads,
-                             uint32_t * result, struct inf_error * error);
-
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);
 

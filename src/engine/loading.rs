@@ -1,0 +1,152 @@
+//! Loading a model: the builder, the future, its progress.
+
+use super::{admission::Engine, blocking, model::Model, start};
+use crate::{
+    device::DeviceSelect,
+    error::{Error, Result},
+    model::{LoadOptions, LoadedModel, ModelSource},
+    session::ContextOptions,
+};
+use futures_core::Stream;
+use std::{
+    future::Future,
+    ops::ControlFlow,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What to load and how to run it.
+#[derive(Debug, Clone)]
+pub struct ModelBuilder {
+    source: ModelSource,
+    load: LoadOptions,
+    context: ContextOptions,
+    engine: Option<Engine>,
+}
+
+impl ModelBuilder {
+    pub(crate) fn new(source: ModelSource) -> Self {
+        Self { source, load: LoadOptions::default(), context: ContextOptions::default(), engine: None }
+    }
+
+    /// A GGUF file.
+    pub(crate) fn from_path(path: impl Into<PathBuf>) -> Self {
+        Self::new(ModelSource::File(path.into()))
+    }
+
+    /// The device to run on.
+    pub fn with_device(mut self, device: DeviceSelect) -> Self {
+        self.load.device = device;
+        self
+    }
+
+    /// How many tokens each request's context holds.
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        self.context.context_size = Some(tokens);
+        self
+    }
+
+    /// All options of loading.
+    pub fn with_load_options(mut self, options: LoadOptions) -> Self {
+        self.load = options;
+        self
+    }
+
+    /// All options of each request's context.
+    pub fn with_context_options(mut self, options: ContextOptions) -> Self {
+        self.context = options;
+        self
+    }
+
+    /// Shares an engine's limits with other models.
+    pub fn with_engine(mut self, engine: &Engine) -> Self {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// Starts to load, in the background. Await the result; dropping it cancels the load and frees everything.
+    pub fn load(self) -> Loading {
+        let (report, progress) = mpsc::channel(128);
+        let (done, result) = oneshot::channel();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&cancelled);
+        start(async move {
+            let model = blocking(move || {
+                self.load_now(|fraction| {
+                    // a reader that does not keep up misses steps, not the end
+                    let _ = report.try_send(fraction);
+                    if flag.load(Ordering::Relaxed) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })
+            })
+            .await;
+            let _ = done.send(model);
+        });
+        Loading { result, progress: Some(LoadProgress(progress)), cancelled }
+    }
+
+    /// Loads on this thread.
+    pub(crate) fn load_now(self, progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
+        self.context.validate()?;
+        let loaded = LoadedModel::load_source(&self.source, &self.load, progress)?;
+        Model::new(loaded, self.context, self.engine.unwrap_or_default())
+    }
+}
+
+/// A model being loaded. Await it; drop it to cancel.
+#[derive(Debug)]
+#[must_use = "a load that is dropped is cancelled"]
+pub struct Loading {
+    result: oneshot::Receiver<Result<Model>>,
+    progress: Option<LoadProgress>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Loading {
+    /// The stream of fractions done, from 0 to 1. Empty the second time.
+    pub fn progress(&mut self) -> LoadProgress {
+        self.progress.take().unwrap_or_else(|| LoadProgress(mpsc::channel(1).1))
+    }
+}
+
+impl Future for Loading {
+    type Output = Result<Model>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.result).poll(context).map(|model| model.unwrap_or(Err(Error::ShutDown)))
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fractions of a load, from 0 to 1, as a [`Stream`] that ends with the load.
+#[derive(Debug)]
+pub struct LoadProgress(mpsc::Receiver<f32>);
+
+impl LoadProgress {
+    /// The next fraction; `None` when the load has ended.
+    pub async fn next(&mut self) -> Option<f32> {
+        self.0.recv().await
+    }
+}
+
+impl Stream for LoadProgress {
+    type Item = f32;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<f32>> {
+        self.0.poll_recv(context)
+    }
+}

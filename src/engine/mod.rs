@@ -1,0 +1,47 @@
+//! The asynchronous floor: shared models, admitted requests, streams of events. The only bridge between async callers
+//! and the blocking native engine.
+
+mod admission;
+mod chat;
+mod generation;
+mod loading;
+mod model;
+mod request;
+mod stream;
+
+pub use admission::{Engine, EngineOptions};
+pub use chat::{Chat, Reply};
+pub use loading::{LoadProgress, Loading, ModelBuilder};
+pub use model::Model;
+pub use request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
+pub use stream::{CancelHandle, Completion, EventStream};
+
+pub(crate) use admission::Permit;
+pub(crate) use generation::Generation;
+pub(crate) use stream::collect;
+
+use std::future::Future;
+
+/// Runs a future to its end somewhere else: on the caller's tokio runtime, or on a thread where there is none.
+fn start(work: impl Future<Output = ()> + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(work)),
+        Err(_) => drop(std::thread::spawn(|| pollster::block_on(work))),
+    }
+}
+
+/// Runs work that blocks, away from the threads that poll futures.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => match runtime.spawn_blocking(work).await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // a runtime that shuts down drops blocking work that has not begun; its awaiting task goes first
+                Err(_) => std::future::pending().await,
+            },
+        },
+        // on the thread that start() made for this request
+        Err(_) => work(),
+    }
+}

@@ -1,0 +1,248 @@
+//! The handle that users share: a loaded model, its settings, and the requests that run on it.
+
+use super::{
+    admission::Engine,
+    blocking,
+    chat::Chat,
+    generation::Generation,
+    loading::ModelBuilder,
+    request::{Prompt, Request},
+    start,
+    stream::{CancelHandle, Completion, EventStream, Sink},
+};
+use crate::{
+    error::{Error, Result},
+    model::LoadedModel,
+    sampling::SampleOptions,
+    session::{ContextOptions, Session},
+    template::ChatTemplate,
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    time::Instant,
+};
+use tokio::sync::watch;
+
+/// A session that outlives a request: a chat's, between its turns.
+pub(super) type Slot = Arc<Mutex<Option<Session>>>;
+
+/// A loaded model. Cheap to clone, and shared between threads and tasks: each request gets a context of its own.
+#[derive(Debug, Clone)]
+pub struct Model(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Taken out by [`Model::unload`].
+    loaded: RwLock<Option<Arc<LoadedModel>>>,
+    template: ChatTemplate,
+    context: ContextOptions,
+    engine: Engine,
+    /// Requests at work, to cancel them when the model is unloaded.
+    active: Mutex<Vec<CancelHandle>>,
+    count: watch::Sender<usize>,
+    slots: Mutex<Vec<Weak<Mutex<Option<Session>>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Model {
+    /// Prepares to load a GGUF file. Of a model in several files, name the first one.
+    pub fn builder(path: impl Into<PathBuf>) -> ModelBuilder {
+        ModelBuilder::from_path(path)
+    }
+
+    /// Prepares to load the small model that is built into this crate.
+    #[cfg(feature = "builtin-model")]
+    pub fn builtin() -> ModelBuilder {
+        ModelBuilder::new(crate::model::ModelSource::Builtin)
+    }
+
+    pub(super) fn new(loaded: Arc<LoadedModel>, context: ContextOptions, engine: Engine) -> Result<Self> {
+        let template = loaded.chat_template()?;
+        Ok(Self(Arc::new(Shared {
+            loaded: RwLock::new(Some(loaded)),
+            template,
+            context,
+            engine,
+            active: Mutex::default(),
+            count: watch::Sender::new(0),
+            slots: Mutex::default(),
+        })))
+    }
+
+    /// The model on the blocking floor: metadata, tokenizer, sessions.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`] after [`unload`](Self::unload).
+    pub fn loaded(&self) -> Result<Arc<LoadedModel>> {
+        self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::ShutDown)
+    }
+
+    /// How each request's context is made.
+    pub fn context_options(&self) -> &ContextOptions {
+        &self.0.context
+    }
+
+    /// The engine whose limits hold for this model.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// The chat template in use.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.0.template
+    }
+
+    /// Starts a request. Everything that is wrong with it, also before it begins, comes as the stream's first item.
+    pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> EventStream {
+        self.stream_in(None, Request { prompt: prompt.into(), options })
+    }
+
+    /// Runs a request to its end.
+    ///
+    /// # Errors
+    /// What the request ends with, where that is not an answer.
+    pub async fn generate(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> Result<Completion> {
+        self.stream(prompt, options).collect().await
+    }
+
+    /// Starts a conversation.
+    pub fn chat(&self) -> Chat {
+        Chat::new(self.clone())
+    }
+
+    /// A session for callers that run the token loop themselves. It is outside the engine's limits.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn session(&self) -> Result<Session> {
+        Session::new(&self.loaded()?, &self.0.context)
+    }
+
+    /// Cancels the requests that run or wait, waits for their end and frees the model's memory. Other handles on it get
+    /// [`Error::ShutDown`] from then on.
+    pub async fn unload(self) {
+        let taken = self.0.loaded.write().unwrap_or_else(PoisonError::into_inner).take();
+        for request in lock(&self.0.active).iter() {
+            request.cancel();
+        }
+        let mut count = self.0.count.subscribe();
+        let _ = count.wait_for(|count| *count == 0).await;
+        let slots: Vec<_> = lock(&self.0.slots).iter().filter_map(Weak::upgrade).collect();
+        blocking(move || {
+            for slot in slots {
+                drop(lock(&slot).take());
+            }
+            drop(taken);
+        })
+        .await;
+    }
+
+    /// A place for a session between requests, known to [`unload`](Self::unload).
+    pub(super) fn slot(&self) -> Slot {
+        let slot = Slot::default();
+        let mut slots = lock(&self.0.slots);
+        slots.retain(|slot| slot.strong_count() > 0);
+        slots.push(Arc::downgrade(&slot));
+        slot
+    }
+
+    /// Starts a request in the session of a slot, where it holds one, and puts the session back afterwards.
+    pub(super) fn stream_in(&self, slot: Option<Slot>, request: Request) -> EventStream {
+        let asked = Instant::now();
+        let (stream, sink) = EventStream::new();
+        let active = Active::new(self.clone(), sink.cancel_handle().clone());
+        start(async move {
+            let cancel = sink.cancel_handle().clone();
+            let admitted = tokio::select! {
+                permit = active.model.0.engine.admit() => permit,
+                () = cancel.cancelled() => Err(Error::Cancelled),
+            };
+            match admitted {
+                // the permit travels into the blocking task: the place is taken until the work has really ended
+                Ok(permit) => {
+                    blocking(move || {
+                        active.model.run(slot.as_ref(), &request, asked, &sink);
+                        drop((active, permit));
+                    })
+                    .await;
+                }
+                Err(error) => sink.fail(error),
+            }
+        });
+        stream
+    }
+
+    /// The work of a request, on a thread that may block.
+    fn run(&self, slot: Option<&Slot>, request: &Request, asked: Instant, sink: &Sink) {
+        let mut generation = match self.begin(slot, request, asked, Some(sink.cancel_handle())) {
+            Ok(generation) => generation,
+            Err(error) => return sink.fail(error),
+        };
+        let mut wanted = true;
+        for event in &mut generation {
+            if !sink.send(event) {
+                wanted = false;
+                break;
+            }
+        }
+        sink.cancel_handle().detach();
+        if let Some(slot) = slot {
+            *lock(slot) = Some(generation.into_session());
+        } else {
+            // freed before the end is told: who sees it may count on the memory
+            drop(generation);
+        }
+        if !wanted {
+            sink.fail(Error::Cancelled);
+        }
+    }
+
+    /// Makes the session, or takes it from the slot, and prepares the generation.
+    pub(crate) fn begin(
+        &self,
+        slot: Option<&Slot>,
+        request: &Request,
+        asked: Instant,
+        cancel: Option<&CancelHandle>,
+    ) -> Result<Generation> {
+        let began = Instant::now();
+        // before the context is made: what is wrong with the options should not cost a KV cache
+        request.options.validate()?;
+        let kept = slot.and_then(|slot| lock(slot).take());
+        let session = match kept {
+            Some(session) => session,
+            None => self.session()?,
+        };
+        let stop = session.stop_handle();
+        let generation = Generation::new(session, &self.0.template, request, asked, began)?;
+        if let Some(cancel) = cancel {
+            cancel.attach(stop);
+        }
+        Ok(generation)
+    }
+}
+
+/// One request in the model's list, until it is dropped.
+struct Active {
+    model: Model,
+    cancel: CancelHandle,
+}
+
+impl Active {
+    fn new(model: Model, cancel: CancelHandle) -> Self {
+        lock(&model.0.active).push(cancel.clone());
+        model.0.count.send_modify(|count| *count += 1);
+        Self { model, cancel }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        lock(&self.model.0.active).retain(|other| !other.is_same(&self.cancel));
+        self.model.0.count.send_modify(|count| *count -= 1);
+    }
+}

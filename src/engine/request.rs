@@ -1,0 +1,155 @@
+//! What a caller hands in and gets back: requests, events, usage.
+
+use crate::{model::Token, sampling::SampleOptions, template::Message};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What the model is to continue.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Prompt {
+    /// Text as it stands. Control tokens in it are plain text.
+    Text(String),
+    /// A conversation, rendered by the model's own template.
+    Chat(Vec<Message>),
+    /// Tokens as they stand; nothing is added.
+    Tokens(Vec<Token>),
+}
+
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Prompt::Text(text.into())
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Prompt::Text(text)
+    }
+}
+
+impl From<Vec<Message>> for Prompt {
+    fn from(messages: Vec<Message>) -> Self {
+        Prompt::Chat(messages)
+    }
+}
+
+impl From<Vec<Token>> for Prompt {
+    fn from(tokens: Vec<Token>) -> Self {
+        Prompt::Tokens(tokens)
+    }
+}
+
+/// One request: a prompt and how to continue it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How to choose tokens, and when to stop.
+    pub options: SampleOptions,
+}
+
+/// What happens while a request runs, in this order: [`Prefill`](Event::Prefill)s, then texts and tokens, then one
+/// [`Done`](Event::Done). After an error or `Done` the stream ends.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A part of the prompt was read.
+    Prefill {
+        /// Tokens of the prompt read so far, those reused from an earlier request included.
+        done: usize,
+        /// Tokens of the prompt.
+        total: usize,
+    },
+    /// More of the answer: whole characters, never a part of a stop string.
+    Text(String),
+    /// The log-probabilities of one token, where [`SampleOptions::logprobs`] asks for them. It comes before the text
+    /// that the token completes.
+    Token(TokenLogprobs),
+    /// The end.
+    Done(Usage),
+}
+
+/// A token and its log-probability before any sampling stage: the model's own opinion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: Token,
+    /// Its bytes, which need not be whole characters.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+/// The chosen token and the most probable ones.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprobs {
+    /// The token that was chosen.
+    #[serde(flatten)]
+    pub chosen: TokenLogprob,
+    /// The most probable tokens, the first one first: as many as were asked for.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// Why generation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// The model ended its text or its turn.
+    EndOfText,
+    /// This stop string came up; it is not part of the text.
+    Stop(String),
+    /// `max_tokens` were generated.
+    MaxTokens,
+    /// The context is full.
+    ContextFull,
+}
+
+/// What a request took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens that were in the KV cache already.
+    pub cached_tokens: usize,
+    /// Tokens generated, the one that ended the text included.
+    pub completion_tokens: usize,
+    /// The seed that was used: asking again with it gives the same text.
+    pub seed: u32,
+    /// From the request to the start of its work.
+    #[serde(serialize_with = "seconds")]
+    pub queued: Duration,
+    /// From the start of its work to the last token of the prompt, the making of the context included.
+    #[serde(serialize_with = "seconds")]
+    pub prefill: Duration,
+    /// From the request to the first token (TTFT).
+    #[serde(serialize_with = "seconds")]
+    pub first_token: Duration,
+    /// From the first token to the last.
+    #[serde(serialize_with = "seconds")]
+    pub decode: Duration,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+impl Usage {
+    /// Tokens a second while reading the prompt; cached tokens do not count.
+    pub fn prefill_tps(&self) -> f64 {
+        rate(self.prompt_tokens - self.cached_tokens, self.prefill)
+    }
+
+    /// Tokens a second while generating. The first token belongs to the prefill.
+    pub fn decode_tps(&self) -> f64 {
+        rate(self.completion_tokens.saturating_sub(1), self.decode)
+    }
+}
+
+fn rate(tokens: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
+}

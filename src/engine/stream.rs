@@ -1,0 +1,208 @@
+//! The stream of a request's events, and its cancellation.
+
+use super::request::{Event, TokenLogprobs, Usage};
+use crate::{
+    error::{Error, Result},
+    session::StopHandle,
+};
+use futures_core::Stream;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::sync::{Notify, mpsc};
+
+/// Events that may wait for a slow reader before the generation waits for it.
+const BUFFERED: usize = 32;
+
+/// Cancels a request from anywhere. Cheap to clone; does nothing once the request has ended.
+#[derive(Debug, Clone, Default)]
+pub struct CancelHandle(Arc<Cancel>);
+
+#[derive(Debug, Default)]
+struct Cancel {
+    cancelled: AtomicBool,
+    /// The session at work, once there is one.
+    session: Mutex<Option<StopHandle>>,
+    changed: Notify,
+}
+
+impl CancelHandle {
+    /// Cancels the request: while it waits, at once; while it computes, within one ubatch. Its stream ends with
+    /// [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::SeqCst);
+        if let Some(session) = self.lock().as_ref() {
+            session.stop();
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Stops this session too, from now on until [`CancelHandle::detach`].
+    pub(super) fn attach(&self, session: StopHandle) {
+        let mut slot = self.lock();
+        if self.is_cancelled() {
+            session.stop();
+        }
+        *slot = Some(session);
+    }
+
+    /// The session has left the request: a later cancel must not stop what it does next.
+    pub(super) fn detach(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<StopHandle>> {
+        self.0.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes when the request is cancelled.
+    pub(super) async fn cancelled(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Where a request puts its events: bounded, and closed by cancellation.
+#[derive(Debug)]
+pub(super) struct Sink {
+    sender: mpsc::Sender<Result<Event>>,
+    cancel: CancelHandle,
+}
+
+impl Sink {
+    /// Hands on an event, waiting for a slow reader. False when nobody wants more. Blocks: call it off the runtime.
+    pub(super) fn send(&self, event: Result<Event>) -> bool {
+        if self.cancel.is_cancelled() {
+            return false;
+        }
+        match self.sender.try_send(event) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(event)) => pollster::block_on(async {
+                tokio::select! {
+                    sent = self.sender.send(event) => sent.is_ok(),
+                    () = self.cancel.cancelled() => false,
+                }
+            }),
+        }
+    }
+
+    /// The last word, if there is room for it: a reader that does not read cannot hold up the end.
+    pub(super) fn fail(&self, error: Error) {
+        let _ = self.sender.try_send(Err(error));
+    }
+
+    pub(super) fn cancel_handle(&self) -> &CancelHandle {
+        &self.cancel
+    }
+}
+
+/// The events of a request, as a [`Stream`]. Dropping it cancels the request.
+#[derive(Debug)]
+#[must_use = "a stream that is dropped cancels its request"]
+pub struct EventStream {
+    receiver: mpsc::Receiver<Result<Event>>,
+    cancel: CancelHandle,
+    ended: bool,
+}
+
+impl EventStream {
+    pub(super) fn new() -> (Self, Sink) {
+        let (sender, receiver) = mpsc::channel(BUFFERED);
+        let cancel = CancelHandle::default();
+        let sink = Sink { sender, cancel: cancel.clone() };
+        (Self { receiver, cancel, ended: false }, sink)
+    }
+
+    /// The next event; `None` after the end.
+    pub async fn next(&mut self) -> Option<Result<Event>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// A handle that cancels the request while the stream is elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// Reads the stream to its end.
+    ///
+    /// # Errors
+    /// The request's error; what was generated until then is lost.
+    pub async fn collect(mut self) -> Result<Completion> {
+        let mut events = vec![];
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        collect(events)
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let event = match std::task::ready!(self.receiver.poll_recv(context)) {
+            Some(event) => event,
+            // the sender left without a last word: it was cancelled, or its runtime ended
+            None if self.cancel.is_cancelled() => Err(Error::Cancelled),
+            None => Err(Error::ShutDown),
+        };
+        self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
+        Poll::Ready(Some(event))
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// The log-probabilities of its tokens, where they were asked for.
+    pub logprobs: Vec<TokenLogprobs>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// Puts a request's events together.
+pub(crate) fn collect(events: impl IntoIterator<Item = Result<Event>>) -> Result<Completion> {
+    let (mut text, mut logprobs) = (String::new(), vec![]);
+    for event in events {
+        match event? {
+            Event::Text(part) => text.push_str(&part),
+            Event::Token(token) => logprobs.push(token),
+            Event::Done(usage) => return Ok(Completion { text, logprobs, usage }),
+            Event::Prefill { .. } => {}
+        }
+    }
+    Err(Error::ShutDown)
+}

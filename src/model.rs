@@ -1,0 +1,349 @@
+//! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
+
+use crate::{
+    device::DeviceSelect,
+    error::{Error, Result},
+    gguf::Gguf,
+    sys::{self, engine},
+    template::ChatTemplate,
+};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    io::{Read, Seek, SeekFrom},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+/// A token's id: its row in the vocabulary, from 0.
+pub type Token = i32;
+
+/// Texts longer than this are tokenised on a thread with a stack in proportion: llama.cpp splits the words of some
+/// vocabularies with `std::regex`, which recurses once a character.
+const SHORT_TEXT: usize = 4 * 1024;
+/// Stack for each byte of such a text. libstdc++'s matcher was seen to take under 700 bytes a character; pages that
+/// are not touched cost nothing.
+const STACK_PER_BYTE: usize = 1024;
+
+/// How a model is loaded.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Where it runs.
+    pub device: DeviceSelect,
+    /// Map the file into memory instead of reading it. Mapped weights are shared between processes and can be dropped
+    /// by the system; read weights stay usable when the file is overwritten.
+    pub mmap: bool,
+    /// Let the CPU backend repack weights into the layout of its fastest kernels: faster prompts, a slower load, and
+    /// a copy of those weights in memory in place of the mapped file.
+    pub repack: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: DeviceSelect::Auto, mmap: true, repack: true }
+    }
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModelSource {
+    /// A GGUF file.
+    File(PathBuf),
+    /// The model that is built into the crate.
+    #[cfg(feature = "builtin-model")]
+    Builtin,
+}
+
+/// A loaded model: `Arc` it and share it. [`Session`](crate::Session)s run it, each with a context of its own.
+#[derive(Debug)]
+pub struct LoadedModel {
+    native: Arc<sys::Model>,
+    gguf: Gguf,
+    path: PathBuf,
+    device: String,
+    fingerprint: OnceLock<Result<String, String>>,
+}
+
+impl LoadedModel {
+    /// Checks the file's header, then loads it. `progress` is told the fraction done, from 0 to 1, a few hundred times;
+    /// when it breaks, everything loaded so far is freed and the error is [`Error::LoadCancelled`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::InvalidGguf`] and [`Error::UnsupportedModel`] from the header's validation;
+    /// [`Error::OutOfMemory`] where the weights cannot fit; [`Error::ModelLoadFailed`] with llama.cpp's reason.
+    pub fn load(
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+        mut progress: impl FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Arc<Self>> {
+        Self::load_file(path.as_ref(), options, &mut progress).map(Arc::new)
+    }
+
+    pub(crate) fn load_source(
+        source: &ModelSource,
+        options: &LoadOptions,
+        mut progress: impl FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Arc<Self>> {
+        match source {
+            ModelSource::File(path) => Self::load(path, options, progress),
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => {
+                // llama.cpp reads files: give it one, for as long as it reads
+                let fail = |e| Error::io("write", std::env::temp_dir(), e);
+                let mut file =
+                    tempfile::Builder::new().prefix("inferno-").suffix(".gguf").tempfile().map_err(fail)?;
+                std::io::Write::write_all(&mut file, crate::builtin::MODEL).map_err(fail)?;
+                let options = LoadOptions { mmap: false, ..options.clone() };
+                let mut model = Self::load_file(file.path(), &options, &mut progress)?;
+                model.fingerprint()?;
+                model.path = crate::builtin::NAME.into();
+                Ok(Arc::new(model))
+            }
+        }
+    }
+
+    fn load_file(
+        path: &Path,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        gguf.validate_for_llama()?;
+        let placement = options.device.place(&gguf)?;
+        let params = sys::ModelParams {
+            gpu_layers: placement.gpu_layers,
+            devices: placement.devices,
+            mmap: options.mmap,
+            repack: options.repack,
+        };
+        let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
+            .map_err(|failure| match failure {
+                sys::Failure::OutOfMemory => Error::OutOfMemory {
+                    device: placement.name.clone(),
+                    needed: gguf.tensor_bytes(),
+                    free: None,
+                },
+                other => Error::ModelLoadFailed { path: path.into(), what: other.to_string() },
+            })?
+            .ok_or(Error::LoadCancelled)?;
+        let unsupported = |what: &str| Error::UnsupportedModel { path: path.into(), what: what.into() };
+        if !native.is_decoder_only() {
+            return Err(unsupported(
+                "it is an encoder model; inferno generates text with decoder-only models",
+            ));
+        }
+        if !native.has_tokenizer() {
+            return Err(unsupported("it holds no tokenizer (tokenizer.ggml.model is \"none\")"));
+        }
+        Ok(Self {
+            native: Arc::new(native),
+            gguf,
+            path: path.into(),
+            device: placement.name,
+            fingerprint: OnceLock::new(),
+        })
+    }
+
+    /// The file it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's header: metadata and tensors.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The model's chat template, compiled; ChatML where it brings none.
+    ///
+    /// # Errors
+    /// [`Error::Template`] where it is no Jinja.
+    pub fn chat_template(&self) -> Result<ChatTemplate> {
+        let text = |token: Option<Token>| -> Result<String> {
+            Ok(String::from_utf8_lossy(&token.map_or(Ok(vec![]), |t| self.token_bytes(t, true))?)
+                .into_owned())
+        };
+        ChatTemplate::new(self.gguf.chat_template(), &text(self.bos())?, &text(self.eos())?)
+    }
+
+    /// The device it runs on, by name.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// llama.cpp's own description: architecture, size class and quantisation.
+    pub fn description(&self) -> String {
+        self.native.description()
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> u64 {
+        self.native.parameters()
+    }
+
+    /// Size of the weights in bytes.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.native.tensor_bytes()
+    }
+
+    /// Context length that the model was trained for, in tokens.
+    pub fn trained_context(&self) -> usize {
+        usize::try_from(self.native.trained_context()).unwrap_or(0)
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        usize::try_from(self.native.vocab_size()).unwrap_or(0)
+    }
+
+    /// The beginning-of-text token, if there is one.
+    pub fn bos(&self) -> Option<Token> {
+        self.native.bos()
+    }
+
+    /// Whether the model wants [`bos`](Self::bos) before a text.
+    pub fn adds_bos(&self) -> bool {
+        self.native.adds_bos()
+    }
+
+    /// The end-of-text token, if there is one.
+    pub fn eos(&self) -> Option<Token> {
+        self.native.eos()
+    }
+
+    /// Whether generation ends at this token (end of text, end of turn).
+    pub fn is_end(&self, token: Token) -> bool {
+        self.native.is_end(token)
+    }
+
+    /// Whether this is a control token, which has no text of its own.
+    pub fn is_control(&self, token: Token) -> bool {
+        self.native.is_control(token)
+    }
+
+    /// Text to tokens, as the model's own tokenizer makes them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for texts of 2 GiB and more, [`Error::Engine`] where the tokenizer fails.
+    pub fn tokenize(&self, text: &str, options: Tokenize) -> Result<Vec<Token>> {
+        let run = || self.native.tokenize(text, options.add_special, options.parse_special);
+        let result = if text.len() <= SHORT_TEXT {
+            run()
+        } else {
+            let stack = text.len().saturating_mul(STACK_PER_BYTE).saturating_add(8 << 20);
+            std::thread::scope(|scope| {
+                let thread = std::thread::Builder::new().name("inferno-tokenize".into()).stack_size(stack);
+                match thread.spawn_scoped(scope, run) {
+                    Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    Err(_) => Err(sys::Failure::OutOfMemory),
+                }
+            })
+        };
+        result.map_err(|failure| engine("tokenize", &failure))
+    }
+
+    /// The bytes of one token; they need not be whole characters. Control tokens have none unless `special`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for a token outside the vocabulary.
+    pub fn token_bytes(&self, token: Token, special: bool) -> Result<Vec<u8>> {
+        let mut bytes = vec![];
+        self.push_token_bytes(token, special, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn push_token_bytes(&self, token: Token, special: bool, into: &mut Vec<u8>) -> Result<()> {
+        self.check_token(token)?;
+        self.native.piece(token, special, into).map_err(|failure| engine("detokenize", &failure))
+    }
+
+    /// Tokens to text. Bytes that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for a token outside the vocabulary.
+    pub fn detokenize(&self, tokens: &[Token], special: bool) -> Result<String> {
+        let mut bytes = vec![];
+        for &token in tokens {
+            self.push_token_bytes(token, special, &mut bytes)?;
+        }
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
+        })
+    }
+
+    pub(crate) fn check_token(&self, token: Token) -> Result<()> {
+        if usize::try_from(token).is_ok_and(|t| t < self.vocab_size()) {
+            return Ok(());
+        }
+        Err(Error::request(
+            "token",
+            format!("{token} is outside the vocabulary (0 to {})", self.vocab_size().saturating_sub(1)),
+        ))
+    }
+
+    /// Identifies the model for saved states: a SHA-256 over the header and 64 samples of the weights, in hex.
+    /// Computed on the first call.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file can no longer be read.
+    pub fn fingerprint(&self) -> Result<&str> {
+        let result =
+            self.fingerprint.get_or_init(|| fingerprint(&self.path, &self.gguf).map_err(|e| e.to_string()));
+        match result {
+            Ok(hex) => Ok(hex),
+            Err(what) => Err(Error::io("read", &self.path, std::io::Error::other(what.clone()))),
+        }
+    }
+
+    pub(crate) fn native(&self) -> &Arc<sys::Model> {
+        &self.native
+    }
+
+    /// Whether the model's memory cannot be rewound token by token.
+    pub(crate) fn is_recurrent(&self) -> bool {
+        self.native.is_recurrent()
+    }
+}
+
+/// How a text becomes tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokenize {
+    /// Put around the text what the model wants there, such as the beginning-of-text token.
+    pub add_special: bool,
+    /// Read the text of control tokens (`<|im_start|>`) as these tokens. Off for what users type: with it, text can
+    /// pose as the system's.
+    pub parse_special: bool,
+}
+
+fn fingerprint(path: &Path, gguf: &Gguf) -> std::io::Result<String> {
+    const SAMPLES: u64 = 64;
+    const SAMPLE: u64 = 4096;
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut hash = Sha256::new();
+    hash.update(length.to_le_bytes());
+    let header = gguf.data_offset();
+    std::io::copy(&mut (&mut file).take(header), &mut HashWriter(&mut hash))?;
+    let span = length.saturating_sub(header);
+    for i in 0..SAMPLES {
+        file.seek(SeekFrom::Start(header + span / SAMPLES * i))?;
+        std::io::copy(&mut (&mut file).take(SAMPLE), &mut HashWriter(&mut hash))?;
+    }
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.update(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

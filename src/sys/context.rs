@@ -1,0 +1,255 @@
+//! An owned `llama_context`: the KV cache and the compute buffers of one sequence.
+
+use super::{
+    bindings as ffi,
+    call::{Failure, call},
+    model::Model,
+};
+use std::{
+    ffi::c_void,
+    ptr::{self, NonNull},
+    slice,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Element type of the K or the V cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheKind {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Iq4Nl,
+}
+
+impl CacheKind {
+    fn native(self) -> ffi::ggml_type::Type {
+        match self {
+            CacheKind::F32 => ffi::ggml_type::GGML_TYPE_F32,
+            CacheKind::F16 => ffi::ggml_type::GGML_TYPE_F16,
+            CacheKind::Bf16 => ffi::ggml_type::GGML_TYPE_BF16,
+            CacheKind::Q8_0 => ffi::ggml_type::GGML_TYPE_Q8_0,
+            CacheKind::Q4_0 => ffi::ggml_type::GGML_TYPE_Q4_0,
+            CacheKind::Q4_1 => ffi::ggml_type::GGML_TYPE_Q4_1,
+            CacheKind::Q5_0 => ffi::ggml_type::GGML_TYPE_Q5_0,
+            CacheKind::Q5_1 => ffi::ggml_type::GGML_TYPE_Q5_1,
+            CacheKind::Iq4Nl => ffi::ggml_type::GGML_TYPE_IQ4_NL,
+        }
+    }
+}
+
+/// Whether attention runs as one fused operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlashAttention {
+    Auto,
+    On,
+    Off,
+}
+
+/// How a context is made; the rest is llama.cpp's default.
+#[derive(Debug, Clone)]
+pub(crate) struct ContextParams {
+    pub(crate) n_ctx: u32,
+    pub(crate) n_batch: u32,
+    pub(crate) n_ubatch: u32,
+    pub(crate) threads: i32,
+    pub(crate) flash_attention: FlashAttention,
+    pub(crate) cache_k: CacheKind,
+    pub(crate) cache_v: CacheKind,
+}
+
+/// What a decode came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    Done,
+    /// The stop flag was seen; some ubatches may have been processed.
+    Stopped,
+    /// No room in the KV cache; nothing was processed.
+    Full,
+}
+
+/// A context with one sequence. Freed on drop, or leaked after an assertion.
+#[derive(Debug)]
+pub(crate) struct Context {
+    ptr: NonNull<ffi::llama_context>,
+    /// Read by llama.cpp's abort callback while it computes.
+    stop: Arc<AtomicBool>,
+    /// An assertion failed inside: the state is unknown, and freeing it could assert again.
+    broken: bool,
+    model: Arc<Model>,
+}
+
+// SAFETY: a llama_context is not tied to a thread: it has no thread-local state (its thread pool is created per
+// computation or belongs to OpenMP's runtime), and llama-server moves contexts between threads. All use is through
+// `&mut self`, one thread at a time; the model it borrows is Send + Sync and owned through the Arc.
+unsafe impl Send for Context {}
+
+extern "C" fn on_abort_poll(data: *mut c_void) -> bool {
+    // SAFETY: data points to the AtomicBool of the context's own Arc, alive as long as the context.
+    unsafe { &*data.cast::<AtomicBool>() }.load(Ordering::Relaxed)
+}
+
+impl Context {
+    pub(crate) fn new(model: Arc<Model>, params: &ContextParams) -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // SAFETY: takes nothing and returns plain data.
+        let mut native = unsafe { ffi::llama_context_default_params() };
+        native.n_ctx = params.n_ctx;
+        native.n_batch = params.n_batch;
+        native.n_ubatch = params.n_ubatch;
+        native.n_seq_max = 1;
+        native.n_threads = params.threads;
+        native.n_threads_batch = params.threads;
+        native.flash_attn_type = match params.flash_attention {
+            FlashAttention::Auto => ffi::llama_flash_attn_type::LLAMA_FLASH_ATTN_TYPE_AUTO,
+            FlashAttention::On => ffi::llama_flash_attn_type::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+            FlashAttention::Off => ffi::llama_flash_attn_type::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        };
+        native.type_k = params.cache_k.native();
+        native.type_v = params.cache_v.native();
+        native.no_perf = true;
+        native.abort_callback = Some(on_abort_poll);
+        native.abort_callback_data = Arc::as_ptr(&stop).cast_mut().cast();
+
+        let mut context = ptr::null_mut();
+        model.with_ptr(|model| {
+            // SAFETY: the model is alive and kept so by the Arc; the parameters outlive the call; the abort flag lives
+            // as long as the context.
+            call(|error| unsafe { ffi::inf_context_new(model, &raw const native, &raw mut context, error) })
+        })?;
+        match NonNull::new(context) {
+            Some(ptr) => Ok(Self { ptr, stop, broken: false, model }),
+            None => Err(Failure::from_log("llama.cpp gave no reason")),
+        }
+    }
+
+    /// Set it, from any thread, to end a decode at the next graph node (CPU) or ubatch.
+    pub(crate) fn stop_flag(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    /// Decodes tokens at positions `pos..`, at most `n_batch` of them, all within the vocabulary.
+    pub(crate) fn decode(
+        &mut self,
+        tokens: &[i32],
+        pos: usize,
+        all_logits: bool,
+    ) -> Result<Decoded, Failure> {
+        if tokens.is_empty() {
+            return Ok(Decoded::Done);
+        }
+        let vocab = self.model.vocab_size();
+        if let Some(token) = tokens.iter().find(|t| !(0..vocab).contains(*t)) {
+            return Err(Failure::Refused(format!("token {token} is outside the vocabulary of {vocab}")));
+        }
+        let n = i32::try_from(tokens.len()).map_err(|_| Failure::OutOfMemory)?;
+        let pos = i32::try_from(pos).map_err(|_| Failure::OutOfMemory)?;
+        let ptr = self.usable()?;
+        let mut result = 0;
+        // SAFETY: the context is alive and not broken, tokens has n elements, and result outlives the call.
+        let status = call(|error| unsafe {
+            ffi::inf_decode(ptr, tokens.as_ptr(), n, pos, all_logits, &raw mut result, error)
+        });
+        self.note(status)?;
+        match result {
+            0 => Ok(Decoded::Done),
+            1 => Ok(Decoded::Full),
+            2 => Ok(Decoded::Stopped),
+            code => {
+                self.broken |= code < -1;
+                Err(Failure::from_log(&format!("llama_decode returned {code}")))
+            }
+        }
+    }
+
+    /// Logits of the i-th output of the last decode, -1 for the last one: one per entry of the vocabulary.
+    pub(crate) fn logits(&mut self, i: i32) -> Result<&[f32], Failure> {
+        let ptr = self.usable()?;
+        let mut logits = ptr::null();
+        // SAFETY: the context is alive and not broken; an index without output gives null.
+        let status = call(|error| unsafe { ffi::inf_logits(ptr, i, &raw mut logits, error) });
+        self.note(status)?;
+        if logits.is_null() {
+            return Err(Failure::Refused(format!("the last decode has no output {i}")));
+        }
+        let len = usize::try_from(self.model.vocab_size()).expect("a vocabulary has no negative size");
+        // SAFETY: llama.cpp's row has one float per vocabulary entry, and is overwritten only by the next decode, which
+        // takes &mut self.
+        Ok(unsafe { slice::from_raw_parts(logits, len) })
+    }
+
+    /// Forgets the positions from `from` on. False where the memory cannot (recurrent models).
+    pub(crate) fn rewind(&mut self, from: usize) -> Result<bool, Failure> {
+        let from = i32::try_from(from).map_err(|_| Failure::OutOfMemory)?;
+        let ptr = self.usable()?;
+        let mut removed = false;
+        // SAFETY: the context is alive and not broken.
+        let status = call(|error| unsafe { ffi::inf_rewind(ptr, from, &raw mut removed, error) });
+        self.note(status)?;
+        Ok(removed)
+    }
+
+    /// The sequence's state, in llama.cpp's own format.
+    pub(crate) fn state(&mut self) -> Result<Vec<u8>, Failure> {
+        let ptr = self.usable()?;
+        let mut size = 0;
+        // SAFETY: the context is alive and not broken.
+        let status = call(|error| unsafe { ffi::inf_state_size(ptr, &raw mut size, error) });
+        self.note(status)?;
+        let mut data = vec![0u8; size];
+        let mut written = 0;
+        // SAFETY: the buffer is as long as it is said to be.
+        let status = call(|error| unsafe {
+            ffi::inf_state_get(ptr, data.as_mut_ptr(), data.len(), &raw mut written, error)
+        });
+        self.note(status)?;
+        data.truncate(written);
+        Ok(data)
+    }
+
+    /// Puts a state back that [`Context::state`] made. False where it does not fit this context.
+    pub(crate) fn set_state(&mut self, data: &[u8]) -> Result<bool, Failure> {
+        let ptr = self.usable()?;
+        let mut read = 0;
+        // SAFETY: the buffer is as long as it is said to be; llama.cpp checks its reads against the size.
+        let status =
+            call(|error| unsafe { ffi::inf_state_set(ptr, data.as_ptr(), data.len(), &raw mut read, error) });
+        self.note(status)?;
+        Ok(read == data.len())
+    }
+
+    pub(super) fn usable(&self) -> Result<*mut ffi::llama_context, Failure> {
+        if self.broken {
+            return Err(Failure::Refused("the context failed earlier and cannot be used again".into()));
+        }
+        Ok(self.ptr.as_ptr())
+    }
+
+    pub(super) fn note(&mut self, status: Result<(), Failure>) -> Result<(), Failure> {
+        self.broken |= matches!(status, Err(Failure::Assertion(_)));
+        status
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.broken {
+            // the model stays alive with what was leaked
+            std::mem::forget(Arc::clone(&self.model));
+            std::mem::forget(Arc::clone(&self.stop));
+            tracing::error!("a context that failed an assertion is leaked");
+            return;
+        }
+        // SAFETY: the only handle.
+        if let Err(failure) = call(|error| unsafe { ffi::inf_context_free(self.ptr.as_ptr(), error) }) {
+            tracing::error!("freeing a context failed: {failure}");
+        }
+    }
+}

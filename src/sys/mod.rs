@@ -1,0 +1,19 @@
+//! The only floor with `unsafe`: owning handles on llama.cpp's objects, and the calls that cross into C.
+//!
+//! Every call that can throw or assert goes through `shim.cpp`, which turns both into a status. The rest are getters
+//! that llama.cpp cannot fail. Handles own, through [`Arc`](std::sync::Arc), all that the C side borrows.
+
+mod backend;
+#[expect(dead_code, nonstandard_style, unreachable_pub, clippy::allow_attributes, reason = "made by bindgen")]
+mod bindings;
+mod call;
+mod context;
+mod log;
+mod model;
+mod sampler;
+
+pub(crate) use backend::{DeviceKind, devices};
+pub(crate) use call::{Failure, engine};
+pub(crate) use context::{CacheKind, Context, ContextParams, Decoded, FlashAttention};
+pub(crate) use model::{Model, ModelParams};
+pub(crate) use sampler::Sampler;

@@ -1,0 +1,8 @@
+//! The integration tests: one binary, one module per subject. `cfg(test)` makes the lints see tests.
+
+#[cfg(test)]
+mod engine;
+#[cfg(test)]
+mod gguf;
+#[cfg(test)]
+mod gguf_fuzz;
