@@ -271,7 +271,7 @@ impl Row<'_> {
             "stddev_ns": stddev_ns.round(),
             "avg_ts": avg_ts,
             "stddev_ts": stddev_ts,
-            "samples_ns": nanoseconds.iter().map(|ns| ns.round()).collect::<Vec<_>>(),
+            "samples_ns": self.times.iter().map(|t| u64::try_from(t.as_nanos()).ok()).collect::<Vec<_>>(),
             "samples_ts": speeds,
             "output": self.output,
             "version": env!("CARGO_PKG_VERSION"),

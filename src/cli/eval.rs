@@ -194,12 +194,7 @@ fn is_right(task: &str, answer: &str, wanted: &str) -> bool {
     }
 }
 
-fn report(
-    json: bool,
-    model: &LoadedModel,
-    rates: &[Rate],
-    prediction: &Prediction,
-) -> Result<(), Failure> {
+fn report(json: bool, model: &LoadedModel, rates: &[Rate], prediction: &Prediction) -> Result<(), Failure> {
     let perplexity = (prediction.tokens > 0).then(|| (prediction.nats / prediction.tokens as f64).exp());
     if json {
         return output::json(&serde_json::json!({

@@ -1,9 +1,9 @@
 //! What ends the command early: its exit code, and one line that a newcomer understands.
 
 use super::{args::Args, numbers, output};
-use clap::{CommandFactory, error::ContextKind};
+use clap::CommandFactory;
 use inferno::Error;
-use std::{io, process::ExitCode};
+use std::{ffi::OsString, io, process::ExitCode};
 
 /// The exit codes; `--help` explains them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,27 +71,30 @@ impl Failure {
         Self::wrong(Exit::Model, kind(&error), format!("{}{advice}", describe(&error)))
     }
 
-    /// What clap says, in one line.
-    pub(crate) fn from_clap(error: &clap::Error) -> Self {
+    /// What clap says about these arguments, in one line.
+    pub(crate) fn from_clap(error: &clap::Error, arguments: &[OsString]) -> Self {
+        let text = error.to_string();
         if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            output::note(&error.to_string());
+            output::note(&text);
             return Self::usage("a command is needed, such as `inferno run \"Once upon a time\"`");
         }
-        let text = error.to_string();
-        let what = text.split("\n\nUsage:").next().unwrap_or(&text);
-        let what = what.split("\n\nFor more information").next().unwrap_or(what);
-        let line =
-            what.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-        let line = line.strip_prefix("error: ").unwrap_or(&line);
-        let command = match error.get(ContextKind::InvalidSubcommand) {
-            Some(_) => "inferno --help".to_owned(),
-            None => text
-                .split("\n\nUsage: ")
-                .nth(1)
-                .map(|usage| usage.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
-                .map_or_else(|| "inferno --help".into(), |command| format!("{command} --help")),
-        };
-        Self::usage(format!("{line} (see `{command}`)"))
+        let what = ["\n\nUsage:", "\n\nFor more information"]
+            .iter()
+            .fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
+        let mut line = String::new();
+        for part in what.split('\n').map(str::trim).filter(|part| !part.is_empty()) {
+            match line.chars().last() {
+                None => {}
+                Some(':') => line.push(' '),
+                Some(_) => line.push_str("; "),
+            }
+            line.push_str(part.strip_prefix("error: ").unwrap_or(part));
+        }
+        let commands = Args::command();
+        let command = arguments.iter().skip(1).find_map(|a| commands.find_subcommand(a));
+        let help =
+            command.map_or_else(|| "--help".into(), |command| format!("{} --help", command.get_name()));
+        Self::usage(format!("{line} (see `inferno {help}`)"))
     }
 
     /// Says it on stderr, with `json` also on stdout, and gives the exit code.
@@ -207,8 +210,9 @@ mod tests {
     use clap::Parser;
 
     fn clap_line(arguments: &[&str]) -> String {
-        let error = Args::try_parse_from([&["inferno"], arguments].concat()).unwrap_err();
-        Failure::from_clap(&error).message()
+        let arguments: Vec<OsString> = ["inferno"].iter().chain(arguments).map(OsString::from).collect();
+        let error = Args::try_parse_from(&arguments).unwrap_err();
+        Failure::from_clap(&error, &arguments).message()
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
             output::print(&error.to_string())?;
             return Ok(ExitCode::SUCCESS);
         }
-        Err(error) => return Err(Failure::from_clap(&error)),
+        Err(error) => return Err(Failure::from_clap(&error, arguments)),
     };
     match args.command {
         Command::Run(command) => run::run(*command, &args.global),
