@@ -33,8 +33,15 @@ pub(crate) fn native(
     let in_dir = |dir: &Path, names: &[&str]| names.iter().map(|n| dir.join(n)).collect::<Vec<_>>();
 
     let base = |cpp: bool| base(target, staged, pin, cpp);
-    let for_cpu = |cpp: bool| {
+    let threaded = |cpp: bool| {
         let mut build = base(cpp);
+        if target.openmp {
+            build.define("GGML_USE_OPENMP", None).flag("-fopenmp");
+        }
+        build
+    };
+    let for_cpu = |cpp: bool| {
+        let mut build = threaded(cpp);
         build.include(&cpu).define("GGML_USE_LLAMAFILE", None).define("GGML_USE_CPU_REPACK", None);
         for flag in &target.march {
             build.flag(flag);
@@ -72,7 +79,8 @@ pub(crate) fn native(
     ));
     files.extend(in_dir(&src, &["gguf.cpp", "ggml-backend-reg.cpp", "ggml-backend-dl.cpp"]));
     objects.extend(cache.compile(llama, files)?);
-    objects.extend(cache.compile(base(false), in_dir(&src, &["ggml.c", "ggml-quants.c", "ggml-alloc.c"]))?);
+    objects
+        .extend(cache.compile(threaded(false), in_dir(&src, &["ggml.c", "ggml-quants.c", "ggml-alloc.c"]))?);
 
     let sys = here.join("src/sys");
     let mut shim = base(true);
@@ -117,9 +125,6 @@ fn base(target: &Target, staged: &Path, pin: &Pin, cpp: bool) -> cc::Build {
         "macos" | "ios" => build.define("_DARWIN_C_SOURCE", None),
         _ => build.define("_GNU_SOURCE", None),
     };
-    if target.openmp {
-        build.define("GGML_USE_OPENMP", None).flag("-fopenmp");
-    }
     build
 }
 
