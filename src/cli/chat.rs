@@ -9,7 +9,11 @@ use super::{
     settings::Settings,
 };
 use inferno::{Chat, Message, Model, Role};
-use rustyline::{DefaultEditor, config::Behavior, error::ReadlineError};
+use rustyline::{
+    config::Behavior,
+    error::ReadlineError,
+    history::{FileHistory, History},
+};
 use std::{
     env, fs,
     io::{self, BufRead, IsTerminal},
@@ -76,27 +80,16 @@ impl Talk {
             let name = self.model.loaded()?.gguf().name().map_or_else(|| "a model".into(), output::tame);
             output::note(&format!("You talk with {name}. /help shows the commands, Ctrl-D ends."));
         }
-        let config = rustyline::Config::builder()
-            .max_history_size(HISTORY)
-            .map_err(|e| terminal(&e))?
-            // the prompt must not get into redirected answers
-            .behavior(if output::stdout_is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm })
-            .build();
-        let mut editor = DefaultEditor::with_config(config).map_err(|e| terminal(&e))?;
-        let history = history_file();
-        if let Some(file) = &history {
-            // the first time there is none
-            let _ = editor.load_history(file);
-        }
+        let mut prompt = LinePrompt::new()?;
         self.interrupt.idle();
         let mut lines = Lines::default();
         let mut interrupts = 0;
         let end = loop {
-            match editor.readline(if lines.is_empty() { "> " } else { "… " }) {
+            match prompt.read(if lines.is_empty() { "> " } else { "… " }) {
                 Ok(line) => {
                     interrupts = 0;
                     let Some(message) = lines.push(&line) else { continue };
-                    let _ = editor.add_history_entry(message.as_str());
+                    prompt.remember(&message);
                     match self.hears(&message, runtime) {
                         Ok(Next::Go) => {}
                         Ok(Next::Quit) => break Ok(()),
@@ -118,12 +111,7 @@ impl Talk {
                 Err(error) => break Err(terminal(&error)),
             }
         };
-        if let Some(file) = &history
-            && let Err(error) =
-                private(file).and_then(|()| editor.save_history(file).map_err(io::Error::other))
-        {
-            output::note(&format!("inferno: the history cannot be kept in {}: {error}", file.display()));
-        }
+        prompt.keep_history();
         end
     }
 
@@ -225,6 +213,55 @@ impl Talk {
         let interrupted = matches!(answer.end, End::Interrupted { .. });
         self.last = Some(answer);
         if interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Reads lines in the terminal, with history.
+struct LinePrompt {
+    config: rustyline::Config,
+    history: FileHistory,
+    file: Option<PathBuf>,
+}
+
+impl LinePrompt {
+    fn new() -> Result<Self, Failure> {
+        let config = rustyline::Config::builder()
+            .max_history_size(HISTORY)
+            .map_err(|e| terminal(&e))?
+            // the prompt must not get into redirected answers
+            .behavior(if output::stdout_is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm })
+            .build();
+        let mut history = FileHistory::with_config(&config);
+        let file = history_file();
+        if let Some(file) = &file {
+            // the first time there is none
+            let _ = history.load(file);
+        }
+        Ok(Self { config, history, file })
+    }
+
+    /// Reads a line. The editor takes SIGINT for as long as it lives, so it lives for one line: Ctrl-C is to reach the
+    /// answers in between.
+    fn read(&mut self, prompt: &str) -> Result<String, ReadlineError> {
+        let history = std::mem::take(&mut self.history);
+        let mut editor = rustyline::Editor::<(), _>::with_history(self.config.clone(), history)?;
+        let line = editor.readline(prompt);
+        self.history = std::mem::take(editor.history_mut());
+        line
+    }
+
+    fn remember(&mut self, message: &str) {
+        // an entry that is not taken repeats the last one
+        let _ = self.history.add(message);
+    }
+
+    /// Writes the history to its file.
+    fn keep_history(&mut self) {
+        if let Some(file) = &self.file
+            && let Err(error) = private(file).and_then(|()| self.history.save(file).map_err(io::Error::other))
+        {
+            output::note(&format!("inferno: the history cannot be kept in {}: {error}", file.display()));
+        }
     }
 }
 

@@ -560,6 +560,105 @@ fn ctrl_c_ends_a_conversation_that_waits_for_a_pipe() {
     drop(stdin);
 }
 
+/// A process in a terminal of its own, which `script` makes: what is typed, and what is on the screen.
+#[cfg(target_os = "linux")]
+struct Terminal {
+    child: Child,
+    keys: std::process::ChildStdin,
+    screen: std::sync::mpsc::Receiver<Vec<u8>>,
+    seen: String,
+}
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    fn new(place: &Place, arguments: &str) -> Self {
+        let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_inferno"));
+        let mut script = Command::new("script");
+        for (name, value) in place.command(&[] as &[&str]).get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        script
+            .args(["-qfec", &command, "/dev/null"])
+            .current_dir(place.0.path())
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = script.spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let (sender, screen) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read) = stdout.read(&mut buffer) {
+                if read == 0 || sender.send(buffer[..read].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { keys: child.stdin.take().unwrap(), child, screen, seen: String::new() }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Waits until this is on the screen, and forgets what was there until then.
+    fn shows(&mut self, text: &str) {
+        let began = Instant::now();
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at + text.len());
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{text:?} is not in {:?}", self.seen);
+            match self.screen.recv_timeout(Duration::from_millis(100)) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(closed) => panic!("{closed}: {text:?} is not in {:?}", self.seen),
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_terminal_ctrl_c_stops_answers_and_not_the_conversation() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    let mut terminal = Terminal::new(&place, "chat --ignore-eos --context-size 16384 --seed 5");
+    terminal.shows("Ctrl-D ends");
+    for _ in 0..2 {
+        terminal.shows("> ");
+        terminal.types("Tell me a story.\r");
+        terminal.shows("Once");
+        terminal.types("\x03");
+    }
+    terminal.shows("> ");
+    terminal.types("/stats\r");
+    terminal.shows("interrupted after");
+    terminal.shows("> ");
+    terminal.types("half a line\x03");
+    terminal.shows("Ctrl-C again ends");
+    terminal.shows("> ");
+    terminal.types("\x04");
+    assert_eq!(end_of(&mut terminal.child), Some(0));
+
+    let history = place.path(".local/share/inferno/history");
+    assert!(fs::read_to_string(&history).unwrap().contains("Tell me a story."));
+    assert_eq!(fs::metadata(&history).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let mut terminal = Terminal::new(&place, "chat --quiet");
+    for _ in 0..2 {
+        terminal.shows("> ");
+        terminal.types("\x03");
+    }
+    assert_eq!(end_of(&mut terminal.child), Some(130));
+}
+
 // ---- the others ----
 
 #[test]
