@@ -15,6 +15,10 @@ const MAX_EXPERTS: u64 = 1024;
 /// `TENSOR_ALIGNMENT` (ggml-impl.h): with a smaller alignment in the file, a mapped buffer may
 /// start where `ggml_backend_cpu_buffer_from_ptr` asserts that none does.
 const TENSOR_ALIGNMENT: u32 = 32;
+/// `naive_trie` (llama-vocab.cpp) recurses once a byte when it takes a token in and when it is freed, on the stack of
+/// whoever drops the model: 2 MiB in a blocking thread of tokio. The longest tokens of T5 and RWKV World have 48 and
+/// 128 bytes.
+const MAX_TRIE_TOKEN: usize = 1024;
 /// A vocabulary without tokens is made of this many dummies at most, unless the embedding says so.
 const MAX_DUMMY_TOKENS: u64 = 1 << 22;
 
@@ -556,6 +560,12 @@ impl Check<'_> {
             );
         }
         self.distinct(tokens, list.offset)?;
+        if matches!(name, "t5" | "rwkv")
+            && let Some(i) = tokens.iter().position(|t| t.len() > MAX_TRIE_TOKEN)
+        {
+            let what = format!("token {i} has {} bytes; tokenizer {name:?} takes {MAX_TRIE_TOKEN}", tokens.get(i).map_or(0, <[u8]>::len));
+            return self.fail(list.offset, what);
+        }
         for key in ["tokenizer.ggml.scores", "tokenizer.ggml.token_type"] {
             if let Some(e) = g.entry(key)
                 && e.value.as_array().is_none_or(|a| (a.len() as u64) < n)

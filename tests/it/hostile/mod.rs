@@ -70,9 +70,14 @@ fn child() {
     }
 }
 
-/// The verdicts of the cases `from..to` of a set; fewer where the set ends.
+/// The verdicts of the cases `from..to` of a set; fewer where the set ends. `INFERNO_HOSTILE_LOG` names a file to
+/// which they are added as they come.
 fn run(set: &str, from: usize, to: usize) -> Vec<(String, Verdict)> {
-    let mut verdicts = vec![];
+    let mut verdicts: Vec<(String, Verdict)> = vec![];
+    let mut logged = 0;
+    let mut log = std::env::var("INFERNO_HOSTILE_LOG")
+        .ok()
+        .map(|path| std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap());
     let mut next = from;
     while next < to {
         let until = to.min(next + SHARE);
@@ -81,7 +86,8 @@ fn run(set: &str, from: usize, to: usize) -> Vec<(String, Verdict)> {
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "hostile::child", "--ignored", "--nocapture", "--test-threads=1"])
             .env(JOB, format!("{set} {next} {until}"))
-            .env("OMP_STACKSIZE", "8M")
+            // threads that spin while they wait slow each other down twentyfold where cores are shared
+            .env("OMP_WAIT_POLICY", "passive")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -141,6 +147,12 @@ fn run(set: &str, from: usize, to: usize) -> Vec<(String, Verdict)> {
             let said = said.join().unwrap();
             panic!("{set} from {next}: the child ended between cases: {status} {said}");
         }
+        if let Some(log) = &mut log {
+            for (name, verdict) in &verdicts[logged..] {
+                writeln!(log, "{set} {name}: {verdict:?}").unwrap();
+            }
+            logged = verdicts.len();
+        }
     }
     verdicts
 }
@@ -177,12 +189,6 @@ fn mutated_models_end_in_text_or_an_error() {
         let began = Instant::now();
         let cases = many.unwrap_or(if set == "random" { 200 } else { 60 });
         let verdicts = run(set, start, start.saturating_add(cases));
-        if let Ok(log) = std::env::var("INFERNO_HOSTILE_LOG") {
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-            for (name, verdict) in &verdicts {
-                writeln!(file, "{set} {name}: {verdict:?}").unwrap();
-            }
-        }
         let (text, crashes) = report(set, &verdicts, began);
         eprintln!("{text}");
         all.extend(crashes);

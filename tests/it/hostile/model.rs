@@ -107,22 +107,18 @@ impl Model {
         for byte in 0..=255u8 {
             tokens.push(match kind {
                 "llama" | "plamo2" | "gemma4" => format!("<0x{byte:02X}>").into_bytes(),
-                "rwkv" => format!("b'\\x{byte:02x}'").into_bytes(),
+                "rwkv" => format!("\\x{byte:02x}").into_bytes(),
                 _ => byte_char(byte).to_string().into_bytes(),
             });
         }
         for special in ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "[CLS]", "[SEP]"] {
-            tokens.push(match kind {
-                "rwkv" => format!("'{special}'").into_bytes(),
-                _ => special.as_bytes().to_vec(),
-            });
+            tokens.push(special.as_bytes().to_vec());
         }
         for i in tokens.len()..300 {
             let a = char::from(b'a' + u8::try_from(i % 26).unwrap());
             let b = char::from(b'a' + u8::try_from(i / 26).unwrap());
             tokens.push(match kind {
                 "llama" | "t5" | "bert" => format!("\u{2581}{a}{b}").into_bytes(),
-                "rwkv" => format!("'{a}{b}'").into_bytes(),
                 _ => format!("{a}{b}").into_bytes(),
             });
         }
