@@ -568,7 +568,10 @@ impl Check<'_> {
         if matches!(name, "t5" | "rwkv" | "plamo2")
             && let Some(i) = tokens.iter().position(|t| t.len() > MAX_TRIE_TOKEN)
         {
-            let what = format!("token {i} has {} bytes; tokenizer {name:?} takes at most {MAX_TRIE_TOKEN}", tokens.get(i).map_or(0, <[u8]>::len));
+            let what = format!(
+                "token {i} has {} bytes; tokenizer {name:?} takes at most {MAX_TRIE_TOKEN}",
+                tokens.get(i).map_or(0, <[u8]>::len)
+            );
             return self.fail(list.offset, what);
         }
         for key in ["tokenizer.ggml.scores", "tokenizer.ggml.token_type"] {

@@ -1,8 +1,9 @@
 //! What a program does with a model: load, tokenise, generate, save, restore, drop. Run in a child process.
 
+use super::requests::{self, Request};
 use inferno::{
-    CacheType, ContextOptions, Error, FlashAttention, LoadOptions, Message, Prompt, Role, SampleOptions, Tokenize,
-    blocking,
+    CacheType, ContextOptions, Error, FlashAttention, LoadOptions, Message, Prompt, Role, SampleOptions,
+    Tokenize, blocking,
 };
 use std::path::Path;
 
@@ -15,10 +16,25 @@ pub(crate) struct Outcome {
 }
 
 /// Choices that are no property of the file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct How(pub(crate) u64);
+#[derive(Debug, Clone)]
+pub(crate) enum How {
+    /// Everything, with options drawn from this number.
+    Drawn(u64),
+    /// One request.
+    Asked(Request),
+}
 
-impl How {
+pub(crate) fn drive(path: &Path, how: How) -> Outcome {
+    match how {
+        How::Drawn(number) => drive_all(path, Options(number)),
+        How::Asked(request) => requests::drive(path, &request),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Options(u64);
+
+impl Options {
     fn load(self) -> LoadOptions {
         let mut options = LoadOptions::default();
         options.mmap = self.0 & 1 == 0;
@@ -37,7 +53,14 @@ impl How {
             1 => FlashAttention::Off,
             _ => FlashAttention::Auto,
         };
-        let kinds = [CacheType::F16, CacheType::F16, CacheType::F32, CacheType::Q8_0, CacheType::Q4_0, CacheType::Bf16];
+        let kinds = [
+            CacheType::F16,
+            CacheType::F16,
+            CacheType::F32,
+            CacheType::Q8_0,
+            CacheType::Q4_0,
+            CacheType::Bf16,
+        ];
         options.cache_type_k = kinds[usize::try_from(self.0 >> 5).unwrap() % kinds.len()];
         options.cache_type_v = kinds[usize::try_from(self.0 >> 9).unwrap() % kinds.len()];
         options
@@ -54,7 +77,7 @@ pub(crate) const TEXTS: &[&str] = &[
     "日本語テキスト 中文 한국어 ไทย العربية 👩‍👩‍👧‍👦 e\u{301}\u{301}\u{301} I'm 12345678 ½ ²",
 ];
 
-pub(crate) fn drive(path: &Path, how: How) -> Outcome {
+fn drive_all(path: &Path, how: Options) -> Outcome {
     let end = |stage, error: Error| Outcome { stage, what: error.to_string() };
     let mut context = how.context();
     if context.validate().is_err() {
@@ -63,7 +86,9 @@ pub(crate) fn drive(path: &Path, how: How) -> Outcome {
     let builder = inferno::Model::builder(path).with_load_options(how.load()).with_context_options(context);
     let model = match blocking::Model::load(builder) {
         Ok(model) => model,
-        Err(error @ (Error::InvalidGguf { .. } | Error::UnsupportedModel { .. })) => return end("refused", error),
+        Err(error @ (Error::InvalidGguf { .. } | Error::UnsupportedModel { .. })) => {
+            return end("refused", error);
+        }
         Err(error) => return end("load", error),
     };
     match run(&model) {

@@ -72,9 +72,7 @@ impl Model {
                     name: t.name.clone(),
                     kind: t.kind,
                     dims: t.dims.to_vec(),
-                    data: Data::Bytes(Arc::new(
-                        bytes[at(t.offset)..at(t.offset + t.size_bytes)].to_vec(),
-                    )),
+                    data: Data::Bytes(Arc::new(bytes[at(t.offset)..at(t.offset + t.size_bytes)].to_vec())),
                 })
                 .collect(),
             cut: 0,
@@ -136,7 +134,8 @@ impl Model {
         self.set("tokenizer.ggml.tokens", tokens.iter().collect::<Strings>());
         self.set("tokenizer.ggml.token_type", types);
         self.set("tokenizer.ggml.scores", (0..300u16).map(|i| -f32::from(i)).collect::<Vec<_>>());
-        for (name, id) in [("unknown", 256u32), ("bos", 257), ("eos", 258), ("cls", 261), ("seperator", 262)] {
+        for (name, id) in [("unknown", 256u32), ("bos", 257), ("eos", 258), ("cls", 261), ("seperator", 262)]
+        {
             self.set(&format!("tokenizer.ggml.{name}_token_id"), id);
         }
     }
@@ -185,7 +184,9 @@ impl Model {
         let mut total = 0u64;
         for (i, t) in self.tensors.iter().enumerate() {
             let elements = t.dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
-            let Some(size) = elements.map(|n| n / t.kind.block_len() * t.kind.block_bytes()) else { return false };
+            let Some(size) = elements.map(|n| n / t.kind.block_len() * t.kind.block_bytes()) else {
+                return false;
+            };
             total = total.saturating_add(size);
             if total > MOST_BYTES {
                 return false;

@@ -27,7 +27,8 @@ fn source(file: &str) -> String {
 
 /// The strings in `text` between `before` and the next `"`.
 fn quoted(text: &str, before: &str) -> Vec<String> {
-    let found: BTreeSet<&str> = text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let found: BTreeSet<&str> =
+        text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect();
     found.into_iter().map(String::from).collect()
 }
 
@@ -60,8 +61,35 @@ const KINDS: &[&str] =
     &["llama", "bert", "gpt2", "hybriddna", "whitespace", "t5", "rwkv", "plamo2", "gemma4", "test", "none"];
 
 const U32S: &[u32] = &[
-    0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 31, 32, 33, 64, 100, 128, 255, 256, 512, 513, 1024, 65_535, 65_536, 1 << 24,
-    1 << 30, i32::MAX as u32, 1 << 31, u32::MAX - 1, u32::MAX,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    15,
+    16,
+    31,
+    32,
+    33,
+    64,
+    100,
+    128,
+    255,
+    256,
+    512,
+    513,
+    1024,
+    65_535,
+    65_536,
+    1 << 24,
+    1 << 30,
+    i32::MAX as u32,
+    1 << 31,
+    u32::MAX - 1,
+    u32::MAX,
 ];
 const F32S: &[f32] = &[
     0.0,
@@ -80,7 +108,8 @@ const F32S: &[f32] = &[
 ];
 
 /// Parts of keys that `llama` reads though the tiny model does not have them.
-const LLAMA_READS: &[&str] = &["expert", "rope", "attention.key", "attention.value", "vocab_size", "logit", "scale"];
+const LLAMA_READS: &[&str] =
+    &["expert", "rope", "attention.key", "attention.value", "vocab_size", "logit", "scale"];
 
 type Change = Arc<dyn Fn(&mut Model) + Send + Sync>;
 
@@ -89,7 +118,7 @@ fn change(f: impl Fn(&mut Model) + Send + Sync + 'static) -> Change {
 }
 
 /// The tiny llama that most cases start from.
-fn tiny(dir: &Path) -> Model {
+pub(crate) fn tiny(dir: &Path) -> Model {
     completed("llama", dir).0
 }
 
@@ -100,7 +129,7 @@ pub(crate) fn systematic(dir: &Path, i: usize) -> Option<(String, Model, How)> {
     let (name, change) = all.get(i)?;
     let mut model = tiny(dir);
     change(&mut model);
-    Some((name.clone(), model, How(Rng::new(i as u64).next())))
+    Some((name.clone(), model, How::Drawn(Rng::new(i as u64).next())))
 }
 
 fn changes(base: &Model) -> Vec<(String, Change)> {
@@ -264,7 +293,10 @@ fn changes(base: &Model) -> Vec<(String, Change)> {
         ("endless", "{% for i in range(100000000) %}{{ i }}{% endfor %}"),
         ("deep", "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}"),
         ("wide", "{{ 'a' * 1000000000 }}"),
-        ("doubling", "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}"),
+        (
+            "doubling",
+            "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+        ),
         ("raising", "{{ raise_exception('no') }}"),
         ("empty", ""),
     ] {
@@ -332,8 +364,24 @@ fn vocabulary(kind: &'static str) -> Vec<(String, Change)> {
         m.set("tokenizer.ggml.tokens", list.iter().collect::<Strings>());
     };
     for name in [
-        "bos", "eos", "unknown", "seperator", "padding", "cls", "mask", "eot", "eom", "fim_pre", "fim_suf",
-        "fim_mid", "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix", "middle",
+        "bos",
+        "eos",
+        "unknown",
+        "seperator",
+        "padding",
+        "cls",
+        "mask",
+        "eot",
+        "eom",
+        "fim_pre",
+        "fim_suf",
+        "fim_mid",
+        "fim_pad",
+        "fim_rep",
+        "fim_sep",
+        "prefix",
+        "suffix",
+        "middle",
     ] {
         for id in [0u32, 1, 97, 256, 299, 300, 1 << 30, i32::MAX as u32, 1 << 31, u32::MAX] {
             add(
@@ -343,20 +391,33 @@ fn vocabulary(kind: &'static str) -> Vec<(String, Change)> {
         }
         add(format!("no {name}"), Box::new(move |m| m.remove(&format!("tokenizer.ggml.{name}_token_id"))));
     }
-    for name in ["add_bos_token", "add_eos_token", "add_sep_token", "add_space_prefix", "remove_extra_whitespaces",
-        "escape_whitespaces", "treat_whitespace_as_suffix"] {
+    for name in [
+        "add_bos_token",
+        "add_eos_token",
+        "add_sep_token",
+        "add_space_prefix",
+        "remove_extra_whitespaces",
+        "escape_whitespaces",
+        "treat_whitespace_as_suffix",
+    ] {
         for on in [true, false] {
-            add(format!("{name} {on}"), Box::new(move |m| {
-                m.set(&format!("tokenizer.ggml.{name}"), on);
-            }));
+            add(
+                format!("{name} {on}"),
+                Box::new(move |m| {
+                    m.set(&format!("tokenizer.ggml.{name}"), on);
+                }),
+            );
         }
     }
-    add("no ids and all added".into(), Box::new(|m| {
-        m.kv.retain(|(k, _)| !k.ends_with("_token_id"));
-        for name in ["bos", "eos", "sep"] {
-            m.set(&format!("tokenizer.ggml.add_{name}_token"), true);
-        }
-    }));
+    add(
+        "no ids and all added".into(),
+        Box::new(|m| {
+            m.kv.retain(|(k, _)| !k.ends_with("_token_id"));
+            for name in ["bos", "eos", "sep"] {
+                m.set(&format!("tokenizer.ggml.add_{name}_token"), true);
+            }
+        }),
+    );
     for t in [-1, 0, 1, 2, 3, 4, 5, 6, 7, 1 << 20, i32::MAX, i32::MIN] {
         add(format!("types {t}"), Box::new(move |m| m.set("tokenizer.ggml.token_type", vec![t; 300])));
     }
@@ -379,41 +440,64 @@ fn vocabulary(kind: &'static str) -> Vec<(String, Change)> {
             Box::new(move |m| m.set("tokenizer.ggml.merges", merges.iter().collect::<Strings>())),
         );
     }
-    add("tokens without bytes".into(), Box::new(move |m| tokens(m, &|l| {
-        for (i, t) in l.iter_mut().enumerate().take(256) {
-            *t = format!("tok{i}").into_bytes();
-        }
-    })));
+    add(
+        "tokens without bytes".into(),
+        Box::new(move |m| {
+            tokens(m, &|l| {
+                for (i, t) in l.iter_mut().enumerate().take(256) {
+                    *t = format!("tok{i}").into_bytes();
+                }
+            })
+        }),
+    );
     add("empty tokens".into(), Box::new(move |m| tokens(m, &|l| l[260..].iter_mut().for_each(Vec::clear))));
     add("all tokens empty".into(), Box::new(move |m| tokens(m, &|l| l.iter_mut().for_each(Vec::clear))));
-    add("tokens that are no UTF-8".into(), Box::new(move |m| tokens(m, &|l| {
-        for (i, t) in l.iter_mut().enumerate() {
-            t.insert(i % (t.len() + 1), [0xff, 0xc3, 0xe2, 0xf0, 0x80][i % 5]);
-        }
-    })));
-    add("control tokens that are no UTF-8".into(), Box::new(move |m| tokens(m, &|l| {
-        for (i, t) in l.iter_mut().enumerate().skip(256).take(7) {
-            *t = vec![0xf0, u8::try_from(i & 0xff).unwrap(), 0xe2];
-        }
-    })));
+    add(
+        "tokens that are no UTF-8".into(),
+        Box::new(move |m| {
+            tokens(m, &|l| {
+                for (i, t) in l.iter_mut().enumerate() {
+                    t.insert(i % (t.len() + 1), [0xff, 0xc3, 0xe2, 0xf0, 0x80][i % 5]);
+                }
+            })
+        }),
+    );
+    add(
+        "control tokens that are no UTF-8".into(),
+        Box::new(move |m| {
+            tokens(m, &|l| {
+                for (i, t) in l.iter_mut().enumerate().skip(256).take(7) {
+                    *t = vec![0xf0, u8::try_from(i & 0xff).unwrap(), 0xe2];
+                }
+            })
+        }),
+    );
     add("a token of 1 MB".into(), Box::new(move |m| tokens(m, &|l| l[299] = vec![b'a'; 1_000_000])));
     add("control token of 1 MB".into(), Box::new(move |m| tokens(m, &|l| l[258] = vec![b'<'; 1_000_000])));
-    add("control tokens of one letter".into(), Box::new(move |m| tokens(m, &|l| {
-        for (i, t) in l.iter_mut().enumerate().skip(256).take(7) {
-            *t = vec![b'0' + u8::try_from(i - 256).unwrap()];
-        }
-    })));
-    for n in [1usize, 2, 11, 12, 256, 257, 299] {
-        add(format!("{n} tokens"), Box::new(move |m| {
-            tokens(m, &|l| l.truncate(n));
-            let rows = n as u64;
-            for name in ["token_embd.weight", "output.weight"] {
-                if let Some(t) = m.tensor(name) {
-                    t.dims[1] = rows;
+    add(
+        "control tokens of one letter".into(),
+        Box::new(move |m| {
+            tokens(m, &|l| {
+                for (i, t) in l.iter_mut().enumerate().skip(256).take(7) {
+                    *t = vec![b'0' + u8::try_from(i - 256).unwrap()];
                 }
-            }
-            m.kv.retain(|(k, _)| !k.ends_with("_token_id"));
-        }));
+            })
+        }),
+    );
+    for n in [1usize, 2, 11, 12, 256, 257, 299] {
+        add(
+            format!("{n} tokens"),
+            Box::new(move |m| {
+                tokens(m, &|l| l.truncate(n));
+                let rows = n as u64;
+                for name in ["token_embd.weight", "output.weight"] {
+                    if let Some(t) = m.tensor(name) {
+                        t.dims[1] = rows;
+                    }
+                }
+                m.kv.retain(|(k, _)| !k.ends_with("_token_id"));
+            }),
+        );
     }
     for suppressed in [vec![0], vec![-1], vec![i32::MAX], vec![299; 1000], (0..300).collect::<Vec<i32>>()] {
         add(
@@ -423,25 +507,35 @@ fn vocabulary(kind: &'static str) -> Vec<(String, Change)> {
     }
     // the precompiled map of T5's normaliser: a length, a trie, strings
     for seed in 0..40u64 {
-        add(format!("charsmap {seed}"), Box::new(move |m| {
-            let mut rng = Rng::new(seed);
-            let n = [0, 1, 3, 4, 5, 8, 64, 4096][rng.below(8)];
-            let mut map: Vec<u8> = (0..n).map(|_| u8::try_from(rng.next() & 0xff).unwrap()).collect();
-            if n >= 4 {
-                let size = u32::try_from([0, 1, 4, n / 2, n - 4, n, n * 4][rng.below(7)]).unwrap();
-                map[..4].copy_from_slice(&size.to_le_bytes());
-            }
-            m.set("tokenizer.ggml.precompiled_charsmap", map);
-        }));
+        add(
+            format!("charsmap {seed}"),
+            Box::new(move |m| {
+                let mut rng = Rng::new(seed);
+                let n = [0, 1, 3, 4, 5, 8, 64, 4096][rng.below(8)];
+                let mut map: Vec<u8> = (0..n).map(|_| u8::try_from(rng.next() & 0xff).unwrap()).collect();
+                if n >= 4 {
+                    let size = u32::try_from([0, 1, 4, n / 2, n - 4, n, n * 4][rng.below(7)]).unwrap();
+                    map[..4].copy_from_slice(&size.to_le_bytes());
+                }
+                m.set("tokenizer.ggml.precompiled_charsmap", map);
+            }),
+        );
     }
-    for (name, v) in [("of i8", Value::from(vec![1i8; 64])), ("of u32", vec![u32::MAX; 64].into()), ("a string", "x".into())] {
+    for (name, v) in [
+        ("of i8", Value::from(vec![1i8; 64])),
+        ("of u32", vec![u32::MAX; 64].into()),
+        ("a string", "x".into()),
+    ] {
         add(
             format!("charsmap {name}"),
             Box::new(move |m| m.set("tokenizer.ggml.precompiled_charsmap", v.clone())),
         );
     }
     if kind == "rwkv" {
-        for (i, bad) in ["", "'", "b'", "b'\\x", "b'\\x4", "'\\", "\\", "'\\x'", "b'\\xzz'", "x", "\"\\"].into_iter().enumerate() {
+        for (i, bad) in ["", "'", "b'", "b'\\x", "b'\\x4", "'\\", "\\", "'\\x'", "b'\\xzz'", "x", "\"\\"]
+            .into_iter()
+            .enumerate()
+        {
             add(format!("rwkv escape {i}"), Box::new(move |m| tokens(m, &|l| l[299] = bad.into())));
         }
     }
@@ -454,9 +548,24 @@ fn vocabulary(kind: &'static str) -> Vec<(String, Change)> {
 }
 
 fn floating(key: &str) -> bool {
-    ["scale", "eps", "freq", "factor", "alpha", "bias", "clamp", "softcapping", "bound", "beta", "temperature", "log_mul", "theta", "norm_rms"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "scale",
+        "eps",
+        "freq",
+        "factor",
+        "alpha",
+        "bias",
+        "clamp",
+        "softcapping",
+        "bound",
+        "beta",
+        "temperature",
+        "log_mul",
+        "theta",
+        "norm_rms",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
         && !["freqs", "groups", "count"].iter().any(|word| key.contains(word))
 }
 
@@ -469,9 +578,10 @@ fn short(value: &Value) -> String {
 pub(crate) fn random(dir: &Path, i: usize) -> Option<(String, Model, How)> {
     static SPARK: OnceLock<Model> = OnceLock::new();
     let mut rng = Rng::new(i as u64);
-    let mut model = if rng.below(16) == 0 { SPARK.get_or_init(|| Model::open(&spark())).clone() } else { tiny(dir) };
+    let mut model =
+        if rng.below(16) == 0 { SPARK.get_or_init(|| Model::open(&spark())).clone() } else { tiny(dir) };
     let name = mutate(&mut model, &mut rng);
-    Some((name, model, How(rng.next())))
+    Some((name, model, How::Drawn(rng.next())))
 }
 
 /// One or two changes of whatever model.
@@ -482,8 +592,12 @@ fn mutate(model: &mut Model, rng: &mut Rng) -> String {
         match rng.below(10) {
             0..4 => {
                 // what the model has, or what some architecture reads
-                let own: Vec<String> =
-                    model.kv.iter().map(|(k, _)| k.clone()).filter(|k| k.starts_with(&format!("{arch}."))).collect();
+                let own: Vec<String> = model
+                    .kv
+                    .iter()
+                    .map(|(k, _)| k.clone())
+                    .filter(|k| k.starts_with(&format!("{arch}.")))
+                    .collect();
                 let key = if rng.below(3) > 0 && !own.is_empty() {
                     rng.pick(&own).clone()
                 } else {
@@ -543,10 +657,22 @@ fn mutate(model: &mut Model, rng: &mut Rng) -> String {
                 model.tensor(&name).unwrap().data = data.clone();
             }
             8 => {
-                let name =
-                    format!("blk.{}.{}.{}", rng.below(2), rng.pick(&names().layer_tensors), rng.pick(&["weight", "bias", "scale"]));
-                let dims = rng.pick(&[vec![64u64], vec![16], vec![1], vec![64, 64], vec![300], vec![64, 96]]).clone();
-                let kind = *rng.pick(&[TensorType::F32, TensorType::F32, TensorType::F16, TensorType::BF16, TensorType::I32]);
+                let name = format!(
+                    "blk.{}.{}.{}",
+                    rng.below(2),
+                    rng.pick(&names().layer_tensors),
+                    rng.pick(&["weight", "bias", "scale"])
+                );
+                let dims = rng
+                    .pick(&[vec![64u64], vec![16], vec![1], vec![64, 64], vec![300], vec![64, 96]])
+                    .clone();
+                let kind = *rng.pick(&[
+                    TensorType::F32,
+                    TensorType::F32,
+                    TensorType::F16,
+                    TensorType::BF16,
+                    TensorType::I32,
+                ]);
                 done.push(format!("extra {name} {dims:?} {kind}"));
                 model.put(&name, kind, &dims);
             }
@@ -569,22 +695,27 @@ pub(crate) fn archs(dir: &Path, i: usize) -> Option<(String, Model, How)> {
     let (mut model, problem) = completed(arch, dir);
     let mut rng = Rng::new(i as u64);
     if n == 0 {
-        return Some((format!("{arch} {}", problem.map_or("complete".into(), |p| format!("incomplete: {p}"))), model, How(0)));
+        return Some((
+            format!("{arch} {}", problem.map_or("complete".into(), |p| format!("incomplete: {p}"))),
+            model,
+            How::Drawn(0),
+        ));
     }
     let name = mutate(&mut model, &mut rng);
-    Some((format!("{arch}: {name}"), model, How(rng.next())))
+    Some((format!("{arch}: {name}"), model, How::Drawn(rng.next())))
 }
 
 /// The smallest model of an architecture that llama.cpp loads, found by asking it: what it misses is added until it
 /// misses nothing. With the last complaint where there is no end to them.
-fn completed(arch: &str, dir: &Path) -> (Model, Option<String>) {
+pub(crate) fn completed(arch: &str, dir: &Path) -> (Model, Option<String>) {
     static DONE: OnceLock<Mutex<HashMap<String, (Model, Option<String>)>>> = OnceLock::new();
     let done = DONE.get_or_init(Mutex::default);
     if let Some(found) = done.lock().unwrap().get(arch) {
         return found.clone();
     }
     let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile-seeds").join(format!("{arch}.gguf"));
-    let result = if kept.exists() { (Model::open(&kept), None) } else { complete(arch, &dir.join("seed.gguf")) };
+    let result =
+        if kept.exists() { (Model::open(&kept), None) } else { complete(arch, &dir.join("seed.gguf")) };
     if result.1.is_none() && !kept.exists() {
         std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
         // whole or not at all: other children look for it
@@ -634,14 +765,17 @@ fn amend(model: &mut Model, arch: &str, error: &str) -> bool {
         };
         return true;
     }
-    if let (Some(name), Some(shape)) = (between("tensor '", "' has wrong shape"), between("expected ", ", got")) {
+    if let (Some(name), Some(shape)) =
+        (between("tensor '", "' has wrong shape"), between("expected ", ", got"))
+    {
         let dims: Option<Vec<u64>> = shape.split(',').map(|n| n.trim().parse().ok()).collect();
         if let Some(dims) = dims {
             model.put(&name, TensorType::F32, &dims);
             return true;
         }
     }
-    if error.contains(", with no elements") || error.contains("zero experts") || error.contains("must be > 0") {
+    if error.contains(", with no elements") || error.contains("zero experts") || error.contains("must be > 0")
+    {
         let more: &[(&str, u32)] = match () {
             () if error.contains("exp") || error.contains("ffn_gate_inp") => {
                 &[("expert_count", 4), ("expert_used_count", 2), ("expert_feed_forward_length", 32)]
@@ -748,13 +882,14 @@ fn amend(model: &mut Model, arch: &str, error: &str) -> bool {
 /// Values that fit the width of 64 and its four heads.
 fn guess(suffix: &str) -> Option<Value> {
     Some(match suffix {
-        "attention.layer_norm_epsilon" | "attention.layer_norm_rms_epsilon" | "attention.group_norm_epsilon" => {
-            1e-5f32.into()
-        }
+        "attention.layer_norm_epsilon"
+        | "attention.layer_norm_rms_epsilon"
+        | "attention.group_norm_epsilon" => 1e-5f32.into(),
         "attention.group_norm_groups" => 8u32.into(),
-        "attention.key_length" | "attention.value_length" | "attention.key_length_mla" | "attention.value_length_mla" => {
-            16u32.into()
-        }
+        "attention.key_length"
+        | "attention.value_length"
+        | "attention.key_length_mla"
+        | "attention.value_length_mla" => 16u32.into(),
         "attention.key_length_swa" | "attention.value_length_swa" => 16u32.into(),
         "attention.causal" => true.into(),
         "attention.sliding_window" => 32u32.into(),
