@@ -202,7 +202,7 @@ fn mutated_models_end_in_text_or_an_error() {
         let began = Instant::now();
         let cases = many.unwrap_or(match set {
             "random" => 200,
-            _ => 60,
+            _ => 40,
         });
         let verdicts = run(set, start, start.saturating_add(cases));
         let (text, crashes) = report(set, &verdicts, began);
