@@ -9,3 +9,5 @@ mod engine;
 mod gguf;
 #[cfg(test)]
 mod gguf_fuzz;
+#[cfg(test)]
+mod hostile;
