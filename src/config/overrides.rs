@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{CacheType, FlashAttention, LogFormat, LogLevel};
+use super::{LogFormat, LogLevel};
 use crate::sampling::Mirostat;
+use crate::session::{CacheType, FlashAttention};
 
 /// Declares the optional twin of a section. A test holds that it has the same keys.
 macro_rules! overrides {
@@ -41,10 +42,10 @@ pub struct Overrides {
 
 overrides!(BackendOverrides of BackendConfig {
     gpu_enabled: bool,
-    context_size: u32,
-    batch_size: u32,
-    ubatch_size: u32,
-    threads: u32,
+    context_size: usize,
+    batch_size: usize,
+    ubatch_size: usize,
+    threads: usize,
     flash_attention: FlashAttention,
     cache_type_k: CacheType,
     cache_type_v: CacheType,
@@ -87,8 +88,8 @@ overrides!(SampleOverrides of SampleOptions {
 });
 
 overrides!(EngineOverrides of EngineConfig {
-    max_concurrent_requests: u32,
-    max_queued_requests: u32,
+    max_concurrent_requests: usize,
+    max_queued_requests: usize,
 });
 
 overrides!(LogOverrides of LogConfig {
