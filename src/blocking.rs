@@ -39,7 +39,7 @@ impl Model {
     /// # Errors
     /// As [`LoadedModel::load`](crate::LoadedModel::load).
     pub fn load_with(builder: ModelBuilder, progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Self> {
-        builder.load_now(progress).map(Self)
+        builder.load_blocking(progress).map(Self)
     }
 
     /// The asynchronous handle on the same model.

@@ -184,6 +184,18 @@ impl Config {
         layers::load(dir, &env, std::env::consts::OS, overrides)
     }
 
+    /// As [`load`](Self::load), with this file, which must exist, in place of those that are looked for.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_file(
+        file: &Path,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: &Overrides,
+    ) -> Result<Loaded> {
+        layers::load_file(file, &env.into_iter().collect(), overrides)
+    }
+
     /// Checks every value and every combination; gives the section with the problem.
     fn check(&self) -> Result<(), (&'static str, Problem)> {
         self.backend_config.check().map_err(|problem| ("backend_config", problem))?;

@@ -45,7 +45,7 @@ mod version;
 pub use device::{Device, DeviceKind, DeviceSelect, devices};
 pub use engine::{
     CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
-    Loading, Model, ModelBuilder, Prompt, Reply, Request, TokenLogprob, TokenLogprobs, Usage,
+    Loading, Model, ModelBuilder, Prompt, Reply, Request, SessionSlot, TokenLogprob, TokenLogprobs, Usage,
 };
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};

@@ -524,14 +524,14 @@ impl Problem {
 ///
 /// Computed in `f64` relative to the highest logit. NaN counts as an impossible token; negative infinity is
 /// the answer for those, and for an `id` that does not exist. Logits of positive infinity share the whole.
-pub(crate) fn log_softmax_at(logits: &[f32], id: u32) -> f32 {
+pub fn log_softmax_at(logits: &[f32], id: u32) -> f32 {
     let logit = usize::try_from(id).ok().and_then(|index| logits.get(index));
     logit.map_or(f32::NEG_INFINITY, |logit| Normalizer::of(logits).log_prob(*logit))
 }
 
 /// The `n` most probable tokens with the natural logarithms of their probabilities, most probable first,
 /// lower ids first among equals; fewer where `logits` has fewer.
-pub(crate) fn top_log_probs(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
+pub fn top_log_probs(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let number = |logit: f32| if logit.is_nan() { f32::NEG_INFINITY } else { logit };
     let mut tokens: Vec<(u32, f32)> = (0u32..).zip(logits.iter().copied().map(number)).collect();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

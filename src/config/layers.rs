@@ -105,10 +105,15 @@ pub(super) fn load(dir: &Path, env: &Env, os: &str, overrides: &Overrides) -> Re
     for path in user_files(env, os)? {
         layers.add_file(&path)?;
     }
-    layers.add_variables(env)?;
-    layers.add_flags(overrides)?;
-    let config = layers.merged()?;
-    Ok(Loaded { config, layers })
+    layers.finish(env, overrides)
+}
+
+/// Reads one file in place of those that are looked for.
+pub(super) fn load_file(file: &Path, env: &Env, overrides: &Overrides) -> Result<Loaded> {
+    fs::metadata(file).map_err(|error| Error::io("read", file, error))?;
+    let mut layers = Layers::default();
+    layers.add_file(file)?;
+    layers.finish(env, overrides)
 }
 
 /// Where the user's settings may stand, the later winning.
@@ -161,6 +166,14 @@ impl Layers {
         section.as_table_mut().expect("only tables are put here").insert(key.1.to_owned(), value);
         self.origins.insert(key, origin);
         Ok(())
+    }
+
+    /// Lays variables and flags over the files.
+    fn finish(mut self, env: &Env, overrides: &Overrides) -> Result<Loaded> {
+        self.add_variables(env)?;
+        self.add_flags(overrides)?;
+        let config = self.merged()?;
+        Ok(Loaded { config, layers: self })
     }
 
     /// Takes the settings of a file, if it exists.

@@ -1,8 +1,8 @@
 //! A conversation: messages, the model's template, and a KV cache that keeps what was said.
 
 use super::{
-    model::{Model, Slot},
-    request::{Event, Prompt, Request, Usage},
+    model::{Model, SessionSlot},
+    request::{Event, Usage},
     stream::EventStream,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Chat {
     model: Model,
-    slot: Slot,
+    slot: SessionSlot,
     messages: Vec<Message>,
     options: SampleOptions,
 }
@@ -110,8 +110,7 @@ impl Chat {
     pub fn ask(&mut self, text: String) -> EventStream {
         self.taken_back();
         self.messages.push(Message::new(Role::User, text));
-        let request = Request { prompt: Prompt::Chat(self.messages.clone()), options: self.options.clone() };
-        self.model.stream_in(Some(self.slot.clone()), request)
+        self.model.stream_in(&self.slot, self.messages.clone(), self.options.clone())
     }
 
     /// Makes this the answer to what was asked last.

@@ -68,6 +68,7 @@ enum State {
 struct Times {
     asked: Instant,
     began: Instant,
+    ready: Instant,
     prefilled: Instant,
     first: Option<Instant>,
 }
@@ -112,7 +113,7 @@ impl Generation {
             ready: VecDeque::new(),
             generated: 0,
             last: 0,
-            times: Times { asked, began, prefilled: began, first: None },
+            times: Times { asked, began, ready: Instant::now(), prefilled: began, first: None },
         })
     }
 
@@ -230,7 +231,8 @@ impl Generation {
             completion_tokens: self.generated,
             seed: self.seed,
             queued: times.began - times.asked,
-            prefill: times.prefilled - times.began,
+            setup: times.ready - times.began,
+            prefill: times.prefilled.saturating_duration_since(times.ready),
             first_token: times.first.map_or(Duration::ZERO, |first| first - times.asked),
             decode: times.first.map_or(Duration::ZERO, |first| now - first),
         }));

@@ -78,7 +78,7 @@ impl ModelBuilder {
         let flag = Arc::clone(&cancelled);
         start(async move {
             let model = blocking(move || {
-                self.load_now(|fraction| {
+                self.load_blocking(|fraction| {
                     // a reader that does not keep up misses steps, not the end
                     let _ = report.try_send(fraction);
                     if flag.load(Ordering::Relaxed) {
@@ -94,8 +94,11 @@ impl ModelBuilder {
         Loading { result, progress: Some(LoadProgress(progress)), cancelled }
     }
 
-    /// Loads on this thread.
-    pub(crate) fn load_now(self, progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
+    /// Loads on this thread, which blocks; `progress` is told the fraction done, and breaks to cancel.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::load`].
+    pub fn load_blocking(self, progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
         self.context.validate()?;
         let loaded = LoadedModel::load_source(&self.source, &self.load, progress)?;
         Model::new(loaded, self.context, self.engine.unwrap_or_default())

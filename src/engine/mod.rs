@@ -12,7 +12,7 @@ mod stream;
 pub use admission::{Engine, EngineOptions};
 pub use chat::{Chat, Reply};
 pub use loading::{LoadProgress, Loading, ModelBuilder};
-pub use model::Model;
+pub use model::{Model, SessionSlot};
 pub use request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
 pub use stream::{CancelHandle, Completion, EventStream};
 

@@ -6,8 +6,8 @@ use super::{
     chat::Chat,
     generation::Generation,
     loading::ModelBuilder,
-    request::{Prompt, Request},
-    start,
+    request::{Event, Prompt, Request},
+    start as spawn,
     stream::{CancelHandle, Completion, EventStream, Sink},
 };
 use crate::{
@@ -24,8 +24,21 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// A session that outlives a request: a chat's, between its turns.
-pub(super) type Slot = Arc<Mutex<Option<Session>>>;
+/// A place for a session between requests: the next request reuses what its prompt shares with the tokens in there.
+#[derive(Debug, Clone, Default)]
+pub struct SessionSlot(Arc<Mutex<Option<Session>>>);
+
+impl SessionSlot {
+    /// Puts a session in, in place of another.
+    pub fn put(&self, session: Session) {
+        *lock(&self.0) = Some(session);
+    }
+
+    /// Takes the session out; there is none before the first request has ended, and while one runs.
+    pub fn take(&self) -> Option<Session> {
+        lock(&self.0).take()
+    }
+}
 
 /// A loaded model. Cheap to clone, and shared between threads and tasks: each request gets a context of its own.
 #[derive(Debug, Clone)]
@@ -98,7 +111,7 @@ impl Model {
 
     /// Starts a request. Everything that is wrong with it, also before it begins, comes as the stream's first item.
     pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> EventStream {
-        self.stream_in(None, Request { prompt: prompt.into(), options })
+        self.start(None, Request { prompt: prompt.into(), options })
     }
 
     /// Runs a request to its end.
@@ -141,21 +154,32 @@ impl Model {
         .await;
     }
 
-    /// A place for a session between requests, known to [`unload`](Self::unload).
-    pub(super) fn slot(&self) -> Slot {
-        let slot = Slot::default();
+    /// A place for a session between requests on this model, known to [`unload`](Self::unload).
+    pub fn slot(&self) -> SessionSlot {
+        let slot = SessionSlot::default();
         let mut slots = lock(&self.0.slots);
         slots.retain(|slot| slot.strong_count() > 0);
-        slots.push(Arc::downgrade(&slot));
+        slots.push(Arc::downgrade(&slot.0));
         slot
     }
 
-    /// Starts a request in the session of a slot, where it holds one, and puts the session back afterwards.
-    pub(super) fn stream_in(&self, slot: Option<Slot>, request: Request) -> EventStream {
+    /// As [`stream`](Self::stream), in the session of this slot; where it holds none, in a new one. The session is back
+    /// in the slot before the last event comes.
+    pub fn stream_in(
+        &self,
+        slot: &SessionSlot,
+        prompt: impl Into<Prompt>,
+        options: SampleOptions,
+    ) -> EventStream {
+        self.start(Some(slot.clone()), Request { prompt: prompt.into(), options })
+    }
+
+    /// Starts a request, in the session of a slot or one of its own.
+    fn start(&self, slot: Option<SessionSlot>, request: Request) -> EventStream {
         let asked = Instant::now();
         let (stream, sink) = EventStream::new();
         let active = Active::new(self.clone(), sink.cancel_handle().clone());
-        start(async move {
+        spawn(async move {
             let cancel = sink.cancel_handle().clone();
             let admitted = tokio::select! {
                 permit = active.model.0.engine.admit() => permit,
@@ -177,26 +201,28 @@ impl Model {
     }
 
     /// The work of a request, on a thread that may block.
-    fn run(&self, slot: Option<&Slot>, request: &Request, asked: Instant, sink: &Sink) {
+    fn run(&self, slot: Option<&SessionSlot>, request: &Request, asked: Instant, sink: &Sink) {
         let mut generation = match self.begin(slot, request, asked, Some(sink.cancel_handle())) {
             Ok(generation) => generation,
             Err(error) => return sink.fail(error),
         };
-        let mut wanted = true;
+        let mut last = None;
         for event in &mut generation {
+            if matches!(event, Ok(Event::Done(_)) | Err(_)) {
+                last = Some(event);
+                break;
+            }
             if !sink.send(event) {
-                wanted = false;
                 break;
             }
         }
         sink.cancel_handle().detach();
-        if let Some(slot) = slot {
-            *lock(slot) = Some(generation.into_session());
-        } else {
-            // freed before the end is told: who sees it may count on the memory
-            drop(generation);
+        // before the end is told: who sees it may count on the session, or on the memory
+        match slot {
+            Some(slot) => slot.put(generation.into_session()),
+            None => drop(generation),
         }
-        if !wanted {
+        if !last.is_some_and(|event| sink.send(event)) {
             sink.fail(Error::Cancelled);
         }
     }
@@ -204,7 +230,7 @@ impl Model {
     /// Makes the session, or takes it from the slot, and prepares the generation.
     pub(crate) fn begin(
         &self,
-        slot: Option<&Slot>,
+        slot: Option<&SessionSlot>,
         request: &Request,
         asked: Instant,
         cancel: Option<&CancelHandle>,
@@ -212,7 +238,7 @@ impl Model {
         let began = Instant::now();
         // before the context is made: what is wrong with the options should not cost a KV cache
         request.options.validate()?;
-        let kept = slot.and_then(|slot| lock(slot).take());
+        let kept = slot.and_then(SessionSlot::take);
         let session = match kept {
             Some(session) => session,
             None => self.session()?,

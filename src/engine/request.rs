@@ -123,7 +123,10 @@ pub struct Usage {
     /// From the request to the start of its work.
     #[serde(serialize_with = "seconds")]
     pub queued: Duration,
-    /// From the start of its work to the last token of the prompt, the making of the context included.
+    /// Making the context and preparing the prompt.
+    #[serde(serialize_with = "seconds")]
+    pub setup: Duration,
+    /// Reading the prompt.
     #[serde(serialize_with = "seconds")]
     pub prefill: Duration,
     /// From the request to the first token (TTFT).

@@ -1,0 +1,174 @@
+//! What the settings of all sources mean to the library.
+
+use super::{args::GlobalArgs, failure::Failure};
+use inferno::{
+    CacheType, ContextOptions, DeviceSelect, Engine, EngineOptions, FlashAttention, LoadOptions, LoadedModel,
+    Model, ModelBuilder, SampleOptions, config,
+};
+use std::{env, io, path::Path};
+use tracing_subscriber::EnvFilter;
+
+/// Takes the filter of what is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+const LOG_VARIABLE: &str = "INFERNO_LOG";
+
+/// The settings in effect.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) loaded: config::Loaded,
+    pub(crate) quiet: bool,
+}
+
+impl Settings {
+    /// Reads all sources and starts to log as they say.
+    pub(crate) fn load(global: &GlobalArgs, mut overrides: config::Overrides) -> Result<Self, Failure> {
+        overrides.log = global.overrides();
+        let env = env::vars_os().filter(|(name, _)| name != LOG_VARIABLE);
+        let loaded = match &global.config {
+            Some(file) => config::Config::load_file(file, env, &overrides),
+            None => config::Config::load(Path::new(""), env, &overrides),
+        }
+        .map_err(|error| Failure::settings(&error))?;
+        let settings = Self { loaded, quiet: global.quiet };
+        settings.log()?;
+        Ok(settings)
+    }
+
+    fn config(&self) -> &config::Config {
+        &self.loaded.config
+    }
+
+    /// Logs to stderr, if anything is asked for.
+    fn log(&self) -> Result<(), Failure> {
+        let log = &self.config().log;
+        let asked =
+            self.loaded.explain().iter().any(|s| s.key == "log.level" && s.origin != config::Origin::Default);
+        let filter = match env::var(LOG_VARIABLE) {
+            Ok(filter) => filter,
+            Err(env::VarError::NotPresent) if asked => match log.level {
+                config::LogLevel::Off => "off",
+                config::LogLevel::Error => "error",
+                config::LogLevel::Warn => "warn",
+                config::LogLevel::Info => "info",
+                config::LogLevel::Debug => "debug",
+                config::LogLevel::Trace => "trace",
+            }
+            .into(),
+            Err(env::VarError::NotPresent) => return Ok(()),
+            Err(env::VarError::NotUnicode(_)) => {
+                return Err(Failure::usage(format!("{LOG_VARIABLE} is not valid UTF-8")));
+            }
+        };
+        let filter = EnvFilter::try_new(&filter).map_err(|e| {
+            Failure::usage(format!("{LOG_VARIABLE}={filter}: {e}; an example is info,inferno::native=debug"))
+        })?;
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+        let started = match log.format {
+            config::LogFormat::Text => builder.try_init(),
+            config::LogFormat::Json => builder.json().try_init(),
+        };
+        started.map_err(|e| Failure::runtime(format!("cannot log: {e}")))
+    }
+
+    /// Whether the built-in model is used.
+    pub(crate) fn is_builtin(&self) -> bool {
+        self.config().model.path.is_none()
+    }
+
+    /// The model that the settings name, ready to load.
+    pub(crate) fn model(&self) -> Result<ModelBuilder, Failure> {
+        let builder = match &self.config().model.path {
+            Some(path) => Model::builder(path),
+            None => builtin()?,
+        };
+        Ok(builder
+            .with_load_options(self.load_options())
+            .with_context_options(self.context_options())
+            .with_engine(&self.engine()?))
+    }
+
+    /// How the model is loaded.
+    fn load_options(&self) -> LoadOptions {
+        let backend = &self.config().backend_config;
+        let mut options = LoadOptions::default();
+        let Ok(device) = backend.device.parse();
+        options.device = match device {
+            DeviceSelect::Auto if !backend.gpu_enabled => DeviceSelect::Cpu,
+            device => device,
+        };
+        options.mmap = backend.mmap;
+        options
+    }
+
+    /// How contexts are made. [`check_sizes`](Self::check_sizes) has the last word.
+    pub(crate) fn context_options(&self) -> ContextOptions {
+        let backend = &self.config().backend_config;
+        let mut options = ContextOptions::default();
+        let ubatch = backend.ubatch_size.map(size);
+        options.context_size = backend.context_size.map(size);
+        options.batch_size =
+            backend.batch_size.map_or_else(|| options.batch_size.max(ubatch.unwrap_or(0)), size);
+        options.ubatch_size = ubatch.unwrap_or_else(|| options.ubatch_size.min(options.batch_size));
+        options.threads = backend.threads.map(size);
+        options.flash_attention = match backend.flash_attention {
+            config::FlashAttention::Auto => FlashAttention::Auto,
+            config::FlashAttention::On => FlashAttention::On,
+            config::FlashAttention::Off => FlashAttention::Off,
+        };
+        options.cache_type_k = cache_type(backend.cache_type_k);
+        options.cache_type_v = cache_type(backend.cache_type_v);
+        options
+    }
+
+    /// Whether batches that were set fit the context that this model gets.
+    pub(crate) fn check_sizes(&self, model: &LoadedModel) -> Result<(), Failure> {
+        let backend = &self.config().backend_config;
+        let context = self.context_options().context_for(model);
+        let context = u32::try_from(context).unwrap_or(u32::MAX);
+        let mut given = backend.clone();
+        given.context_size = Some(context);
+        given.sizes(context)?;
+        Ok(())
+    }
+
+    /// How text is sampled.
+    pub(crate) fn sample_options(&self) -> SampleOptions {
+        self.config().sampling.clone()
+    }
+
+    fn engine(&self) -> Result<Engine, Failure> {
+        let engine = &self.config().engine;
+        let mut options = EngineOptions::default();
+        options.max_concurrent_requests = size(engine.max_concurrent_requests);
+        options.max_queued_requests = size(engine.max_queued_requests);
+        Ok(Engine::new(options)?)
+    }
+}
+
+#[cfg(feature = "builtin-model")]
+fn builtin() -> Result<ModelBuilder, Failure> {
+    Ok(Model::builtin())
+}
+
+#[cfg(not(feature = "builtin-model"))]
+fn builtin() -> Result<ModelBuilder, Failure> {
+    Err(Failure::usage("this build has no model of its own: name a GGUF file with --model"))
+}
+
+fn size(n: u32) -> usize {
+    usize::try_from(n).expect("usize holds 32 bits where llama.cpp runs")
+}
+
+fn cache_type(kind: config::CacheType) -> CacheType {
+    match kind {
+        config::CacheType::F32 => CacheType::F32,
+        config::CacheType::F16 => CacheType::F16,
+        config::CacheType::Bf16 => CacheType::Bf16,
+        config::CacheType::Q8_0 => CacheType::Q8_0,
+        config::CacheType::Q5_1 => CacheType::Q5_1,
+        config::CacheType::Q5_0 => CacheType::Q5_0,
+        config::CacheType::Q4_1 => CacheType::Q4_1,
+        config::CacheType::Q4_0 => CacheType::Q4_0,
+        config::CacheType::Iq4Nl => CacheType::Iq4Nl,
+    }
+}
