@@ -26,9 +26,9 @@ use crate::sampling::{Problem, SampleOptions};
 use crate::session::{CacheType, ContextOptions, FlashAttention};
 
 /// The most requests that may run at once: each has a context of its own.
-pub const MAX_CONCURRENT_REQUESTS: usize = 256;
+pub const MAX_CONCURRENT_REQUESTS: u32 = 256;
 /// The most requests that may wait.
-pub const MAX_QUEUED_REQUESTS: usize = 65_536;
+pub const MAX_QUEUED_REQUESTS: u32 = 65_536;
 
 /// All settings; the sections of the file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -55,15 +55,15 @@ pub struct BackendConfig {
     /// Whether a GPU may be used.
     pub gpu_enabled: bool,
     /// Tokens of prompt and answer together, at least 2; `None` as in [`ContextOptions::context_size`].
-    pub context_size: Option<usize>,
+    pub context_size: Option<u32>,
     /// Tokens of the prompt handed over at a time, at most the context; `None`: the default of
     /// [`ContextOptions::batch_size`], or as many as the context holds.
-    pub batch_size: Option<usize>,
+    pub batch_size: Option<u32>,
     /// Tokens of the prompt computed at a time, at most the batch; `None`: the default of
     /// [`ContextOptions::ubatch_size`], or as many as the batch holds.
-    pub ubatch_size: Option<usize>,
+    pub ubatch_size: Option<u32>,
     /// CPU threads; `None` as in [`ContextOptions::threads`].
-    pub threads: Option<usize>,
+    pub threads: Option<u32>,
     /// Whether attention is computed without storing its matrix.
     pub flash_attention: FlashAttention,
     /// How keys are stored in the KV cache.
@@ -91,9 +91,9 @@ pub struct ModelConfig {
 #[non_exhaustive]
 pub struct EngineConfig {
     /// Requests that run at once, each with a context of its own. 1 to [`MAX_CONCURRENT_REQUESTS`].
-    pub max_concurrent_requests: usize,
+    pub max_concurrent_requests: u32,
     /// Requests that wait for their turn; more are turned away. Up to [`MAX_QUEUED_REQUESTS`].
-    pub max_queued_requests: usize,
+    pub max_queued_requests: u32,
 }
 
 /// `[log]`: what is logged, always to stderr.
@@ -152,8 +152,12 @@ impl Default for BackendConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        let EngineOptions { max_concurrent_requests, max_queued_requests } = EngineOptions::default();
-        EngineConfig { max_concurrent_requests, max_queued_requests }
+        let count = |n| u32::try_from(n).expect("the library's defaults are small");
+        let options = EngineOptions::default();
+        EngineConfig {
+            max_concurrent_requests: count(options.max_concurrent_requests),
+            max_queued_requests: count(options.max_queued_requests),
+        }
     }
 }
 
@@ -219,16 +223,35 @@ impl BackendConfig {
     pub fn context_options(&self) -> ContextOptions {
         let default = ContextOptions::default();
         // What is left open follows what is set.
-        let batch = self.batch_size.unwrap_or(default.batch_size.max(self.ubatch_size.unwrap_or(0)));
+        let ubatch = self.ubatch_size.map(size);
+        let batch = self.batch_size.map_or(default.batch_size.max(ubatch.unwrap_or(0)), size);
         ContextOptions {
-            context_size: self.context_size,
+            context_size: self.context_size.map(size),
             batch_size: batch,
-            ubatch_size: self.ubatch_size.unwrap_or(default.ubatch_size.min(batch)),
-            threads: self.threads,
+            ubatch_size: ubatch.unwrap_or(default.ubatch_size.min(batch)),
+            threads: self.threads.map(size),
             flash_attention: self.flash_attention,
             cache_type_k: self.cache_type_k,
             cache_type_v: self.cache_type_v,
         }
+    }
+
+    /// Checks that the batches that were set fit a context of so many tokens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] with the batch that does not.
+    pub fn check_context(&self, context: usize) -> Result<()> {
+        self.fits(context).map_err(Problem::into_request_error)
+    }
+
+    fn fits(&self, context: usize) -> Result<(), Problem> {
+        for (field, part) in [("batch_size", self.batch_size), ("ubatch_size", self.ubatch_size)] {
+            if let Some(part) = part.map(size).filter(|part| *part > context) {
+                let what = format!("{part} is more than context_size, which is {context}");
+                return Err(Problem { field, other: Some("context_size"), what });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -249,12 +272,7 @@ impl BackendConfig {
                     format!("{context} is too few: at least 2 are needed, one to read and one to write");
                 return Err(Problem::new("context_size", what));
             }
-            for (field, part) in [("batch_size", self.batch_size), ("ubatch_size", self.ubatch_size)] {
-                if let Some(part) = part.filter(|part| *part > context) {
-                    let what = format!("{part} is more than context_size, which is {context}");
-                    return Err(Problem { field, other: Some("context_size"), what });
-                }
-            }
+            self.fits(size(context))?;
         }
         if self.device.trim().is_empty() {
             return Err(Problem::new("device", "is empty: auto, cpu or the name of a device is needed"));
@@ -282,8 +300,8 @@ impl EngineConfig {
     /// The limits of an engine.
     pub fn options(&self) -> EngineOptions {
         EngineOptions {
-            max_concurrent_requests: self.max_concurrent_requests,
-            max_queued_requests: self.max_queued_requests,
+            max_concurrent_requests: size(self.max_concurrent_requests),
+            max_queued_requests: size(self.max_queued_requests),
         }
     }
 
@@ -301,6 +319,11 @@ impl EngineConfig {
         }
         Ok(())
     }
+}
+
+/// A number of tokens, threads or requests as the library counts them.
+fn size(n: u32) -> usize {
+    usize::try_from(n).expect("usize holds 32 bits where llama.cpp runs")
 }
 
 #[cfg(test)]
@@ -398,6 +421,17 @@ mod tests {
         assert_eq!(sizes(Some(64), None), (64, 64));
         assert_eq!(sizes(None, Some(4096)), (4096, 4096));
         assert_eq!(sizes(Some(1024), Some(256)), (1024, 256));
+    }
+
+    #[test]
+    fn batches_that_were_set_must_fit_the_context() {
+        let open = BackendConfig::default();
+        open.check_context(16).unwrap();
+        let batch = BackendConfig { batch_size: Some(2048), ..BackendConfig::default() };
+        let error = batch.check_context(1024).unwrap_err().to_string();
+        assert_eq!(error, "batch_size: 2048 is more than context_size, which is 1024");
+        let ubatch = BackendConfig { ubatch_size: Some(4096), ..BackendConfig::default() };
+        assert!(ubatch.check_context(2048).unwrap_err().to_string().starts_with("ubatch_size: 4096"));
     }
 
     #[test]

@@ -42,10 +42,10 @@ pub struct Overrides {
 
 overrides!(BackendOverrides of BackendConfig {
     gpu_enabled: bool,
-    context_size: usize,
-    batch_size: usize,
-    ubatch_size: usize,
-    threads: usize,
+    context_size: u32,
+    batch_size: u32,
+    ubatch_size: u32,
+    threads: u32,
     flash_attention: FlashAttention,
     cache_type_k: CacheType,
     cache_type_v: CacheType,
@@ -88,8 +88,8 @@ overrides!(SampleOverrides of SampleOptions {
 });
 
 overrides!(EngineOverrides of EngineConfig {
-    max_concurrent_requests: usize,
-    max_queued_requests: usize,
+    max_concurrent_requests: u32,
+    max_queued_requests: u32,
 });
 
 overrides!(LogOverrides of LogConfig {
