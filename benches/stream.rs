@@ -5,7 +5,7 @@
 //! directly, both with a context made for the purpose, in alternating order. Ratios are medians over the pairs: the
 //! machine's speed drifts, a pair sees about the same of it.
 
-use inferno::{ContextOptions, Event, Model, Prompt, SampleOptions, gguf::TensorType};
+use inferno::{ContextOptions, Event, LoadOptions, Model, Prompt, SampleOptions, gguf::TensorType};
 use std::{
     fs,
     ops::ControlFlow,
@@ -49,6 +49,7 @@ mod bare {
         fn llama_decode(context: *mut ffi::llama_context, batch: Batch) -> i32;
         fn llama_get_logits_ith(context: *mut ffi::llama_context, i: i32) -> *const f32;
         fn llama_free(context: *mut ffi::llama_context);
+        fn llama_model_free(model: *mut ffi::llama_model);
     }
 
     #[repr(C)]
@@ -99,6 +100,11 @@ mod bare {
             ([ready - start, prefilled - ready, decoded - prefilled], output)
         }
 
+        pub(crate) fn free(self) {
+            // SAFETY: made by load(), freed once, and its contexts before it.
+            unsafe { llama_model_free(self.0) };
+        }
+
         fn step(&self, ctx: *mut ffi::llama_context, tokens: &mut [i32]) -> i32 {
             let n = i32::try_from(tokens.len()).expect("few tokens");
             // SAFETY: borrows the tokens until the decode below.
@@ -144,13 +150,12 @@ fn main() {
     let mut options = ContextOptions::default();
     options.context_size = Some(1024);
     options.threads = Some(threads);
-    let before = resident();
+    let context = options.clone();
     let model = Model::builder(path)
         .with_context_options(options)
         .load_blocking(|_| ControlFlow::Continue(()))
         .expect("the model loads");
     let loaded = model.loaded().expect("just loaded");
-    let after_load = resident();
     let bare = bare::Model::load(path, loaded.vocab_size());
     let vocab = i32::try_from(loaded.vocab_size()).expect("fits");
     let mut state = 1u32;
@@ -164,13 +169,11 @@ fn main() {
     sample.ignore_eos = true;
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let mut peak = 0;
-    let mut ours = || {
+    let ours = || {
         runtime.block_on(async {
             let mut events = model.stream(Prompt::Tokens(prompt.clone()), sample.clone());
             while let Some(event) = events.next().await {
                 if let Event::Done(usage) = event.expect("the request runs") {
-                    peak = peak.max(resident());
                     return [usage.setup, usage.prefill, usage.decode];
                 }
             }
@@ -221,12 +224,36 @@ fn main() {
     let weights = loaded.tensor_bytes();
     let cache = loaded.gguf().kv_cache_bytes(1024, TensorType::F16, TensorType::F16).unwrap_or(0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!("memory: {:.0} MiB of weights, {:.0} MiB of KV cache", mib(weights), mib(cache));
+    drop(loaded);
+    bare.free();
+    // again with our model alone, read rather than mapped, so that what is resident is what was allocated
+    let mut options = LoadOptions::default();
+    options.mmap = false;
+    runtime.block_on(model.unload());
+    let before = resident();
+    let model = Model::builder(path)
+        .with_context_options(context)
+        .with_load_options(options)
+        .load_blocking(|_| ControlFlow::Continue(()))
+        .expect("the model loads");
+    let after_load = resident();
+    let mut peak = 0;
+    runtime.block_on(async {
+        let mut events = model.stream(Prompt::Tokens(prompt), sample);
+        while let Some(event) = events.next().await {
+            event.expect("the request runs");
+            peak = peak.max(resident());
+        }
+        model.unload().await;
+    });
+    let above = |bytes: u64| mib(bytes) - mib(before);
     println!(
-        "memory: {:.0} MiB weights, {:.0} MiB KV cache; resident {:.0} MiB before, {:.0} MiB after the load, at most {:.0} MiB with both models loaded",
-        mib(weights),
-        mib(cache),
+        "resident above the {:.0} MiB before: loaded {:.0} MiB, in a request {:.0} MiB ({:.0} MiB above weights and KV cache), unloaded {:.0} MiB",
         mib(before),
-        mib(after_load),
-        mib(peak),
+        above(after_load),
+        above(peak),
+        above(peak) - mib(weights) - mib(cache),
+        above(resident()),
     );
 }

@@ -23,6 +23,8 @@ pub(crate) fn native(
     out: &Path,
 ) -> Result<(), String> {
     let cache = Cache::open(out, staged)?;
+    let for_cpu_cache = cache.with_headers(&staged.join("ggml/src/ggml-cpu"))?;
+    let for_llama_cache = cache.with_headers(&staged.join("src"))?;
     let src = staged.join("ggml/src");
     let cpu = src.join("ggml-cpu");
     let arch = cpu.join("arch").join(match target.arch.as_str() {
@@ -33,8 +35,15 @@ pub(crate) fn native(
     let in_dir = |dir: &Path, names: &[&str]| names.iter().map(|n| dir.join(n)).collect::<Vec<_>>();
 
     let base = |cpp: bool| base(target, staged, pin, cpp);
-    let for_cpu = |cpp: bool| {
+    let threaded = |cpp: bool| {
         let mut build = base(cpp);
+        if target.openmp {
+            build.define("GGML_USE_OPENMP", None).flag("-fopenmp");
+        }
+        build
+    };
+    let for_cpu = |cpp: bool| {
+        let mut build = threaded(cpp);
         build.include(&cpu).define("GGML_USE_LLAMAFILE", None).define("GGML_USE_CPU_REPACK", None);
         for flag in &target.march {
             build.flag(flag);
@@ -55,11 +64,11 @@ pub(crate) fn native(
     files.extend(in_dir(&cpu, &["ggml-cpu.cpp", "hbm.cpp", "traits.cpp", "amx/amx.cpp", "tiled/tiled.cpp"]));
     files.extend(in_dir(&cpu, &["tiled/tiled-kernel.cpp", "vec.cpp"]));
     files.push(arch.join("repack.cpp"));
-    objects.extend(cache.compile(for_cpu(true), files)?);
+    objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
 
     let mut files = in_dir(&cpu, &["ggml-cpu.c", "quants.c"]);
     files.push(arch.join("quants.c"));
-    objects.extend(cache.compile(for_cpu(false), files)?);
+    objects.extend(for_cpu_cache.compile(for_cpu(false), files)?);
 
     let mut llama = base(true);
     llama.include(staged.join("src")).define("GGML_USE_CPU", None);
@@ -71,8 +80,9 @@ pub(crate) fn native(
         &["ggml-backend.cpp", "ggml-backend-meta.cpp", "ggml-opt.cpp", "ggml-threading.cpp"],
     ));
     files.extend(in_dir(&src, &["gguf.cpp", "ggml-backend-reg.cpp", "ggml-backend-dl.cpp"]));
-    objects.extend(cache.compile(llama, files)?);
-    objects.extend(cache.compile(base(false), in_dir(&src, &["ggml.c", "ggml-quants.c", "ggml-alloc.c"]))?);
+    objects.extend(for_llama_cache.compile(llama, files)?);
+    objects
+        .extend(cache.compile(threaded(false), in_dir(&src, &["ggml.c", "ggml-quants.c", "ggml-alloc.c"]))?);
 
     let sys = here.join("src/sys");
     let mut shim = base(true);
@@ -117,9 +127,6 @@ fn base(target: &Target, staged: &Path, pin: &Pin, cpp: bool) -> cc::Build {
         "macos" | "ios" => build.define("_DARWIN_C_SOURCE", None),
         _ => build.define("_GNU_SOURCE", None),
     };
-    if target.openmp {
-        build.define("GGML_USE_OPENMP", None).flag("-fopenmp");
-    }
     build
 }
 
@@ -162,7 +169,7 @@ fn units(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, String> {
 /// Objects by the hash of everything that goes into them.
 struct Cache {
     dir: PathBuf,
-    /// Hash over all headers of the tree: any of them may be included anywhere.
+    /// Hash over the headers in the directories that the sources include from.
     headers: Vec<u8>,
     /// Sources that units include, by their path relative to `src`.
     models: PathBuf,
@@ -187,13 +194,18 @@ impl Cache {
         let lock = fs::File::create(dir.join("lock")).map_err(fail)?;
         lock.lock().map_err(fail)?;
 
-        let headers = hash_headers(staged).map_err(fail)?;
+        // ggml's and llama.cpp's public headers, and ggml's own, which lie directly in ggml/src
+        let public = [("ggml/include", true), ("include", true), ("ggml/src", false)];
+        let mut headers = vec![];
+        for (dir, recursive) in public {
+            headers.extend(hash_headers(&staged.join(dir), recursive).map_err(fail)?);
+        }
         Ok(Self { dir, headers, models: staged.join("src"), _lock: Rc::new(lock) })
     }
 
     /// The same cache for sources that also include headers of this directory.
     fn with_headers(&self, dir: &Path) -> Result<Self, String> {
-        let more = hash_headers(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let more = hash_headers(dir, true).map_err(|e| format!("{}: {e}", dir.display()))?;
         let headers = [self.headers.clone(), more].concat();
         Ok(Self {
             dir: self.dir.clone(),
@@ -269,9 +281,9 @@ fn version_of(compiler: &cc::Tool) -> Vec<u8> {
     version
 }
 
-fn hash_headers(root: &Path) -> std::io::Result<Vec<u8>> {
+fn hash_headers(root: &Path, recursive: bool) -> std::io::Result<Vec<u8>> {
     let mut headers = vec![];
-    collect_headers(root, &mut headers)?;
+    collect_headers(root, recursive, &mut headers)?;
     headers.sort();
     let mut hash = Sha256::new();
     for path in headers {
@@ -281,11 +293,13 @@ fn hash_headers(root: &Path) -> std::io::Result<Vec<u8>> {
     Ok(hash.finalize().to_vec())
 }
 
-fn collect_headers(dir: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn collect_headers(dir: &Path, recursive: bool, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
-            collect_headers(&path, into)?;
+            if recursive {
+                collect_headers(&path, true, into)?;
+            }
         } else if path.extension().is_some_and(|x| x == "h" || x == "hpp" || x == "inc") {
             into.push(path);
         }

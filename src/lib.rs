@@ -53,3 +53,8 @@ pub use sampling::SampleOptions;
 pub use session::{CacheType, ContextOptions, DEFAULT_CONTEXT, FlashAttention, Session, StopHandle};
 pub use template::{ChatTemplate, Message, Role};
 pub use version::{NativeVersion, native_version};
+
+/// Runs the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

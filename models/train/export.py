@@ -37,7 +37,7 @@ def metadata(config, tokenizer, kind):
         ("tokenizer.ggml.tokens", gguf.ARRAY, (gguf.STRING, [t for t, _ in tokens])),
         ("tokenizer.ggml.token_type", gguf.ARRAY, (gguf.I32, [CONTROL if t in special else NORMAL for t, _ in tokens])),
         ("tokenizer.ggml.merges", gguf.ARRAY, (gguf.STRING, merges)),
-        number("tokenizer.ggml.bos_token_id", ids["<|endoftext|>"]), number("tokenizer.ggml.eos_token_id", ids["<|im_end|>"]), number("tokenizer.ggml.eot_token_id", ids["<|im_end|>"]),
+        number("tokenizer.ggml.bos_token_id", ids["<|endoftext|>"]), number("tokenizer.ggml.eos_token_id", ids["<|endoftext|>"]), number("tokenizer.ggml.eot_token_id", ids["<|im_end|>"]),
         number("tokenizer.ggml.padding_token_id", ids["<|pad|>"]), ("tokenizer.ggml.add_bos_token", gguf.BOOL, True), ("tokenizer.ggml.add_eos_token", gguf.BOOL, False),
         text("tokenizer.chat_template", template),
     ]

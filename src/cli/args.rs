@@ -65,7 +65,7 @@ pub(crate) struct GlobalArgs {
     /// Read the settings from this file instead of .inferno.toml and the user's file.
     #[arg(long, value_name = "FILE", global = true, help_heading = "General options")]
     pub(crate) config: Option<PathBuf>,
-    /// Log to stderr: -v information, -vv debugging, -vvv everything. INFERNO_LOG takes finer filters.
+    /// Log to stderr: -v what the engine says, -vv everything. INFERNO_LOG takes finer filters.
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "General options")]
     verbose: u8,
     /// The least severe messages to log; nothing is logged by default.
@@ -90,8 +90,8 @@ impl GlobalArgs {
     pub(crate) fn overrides(&self) -> LogOverrides {
         let level = match self.verbose {
             0 => self.log_level,
-            1 => Some(LogLevel::Info),
-            2 => Some(LogLevel::Debug),
+            // the engine's information comes as debugging: a library that informs would be a nuisance
+            1 => Some(LogLevel::Debug),
             _ => Some(LogLevel::Trace),
         };
         LogOverrides { level, format: self.log_format }

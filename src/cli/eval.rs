@@ -188,9 +188,23 @@ fn is_right(task: &str, answer: &str, wanted: &str) -> bool {
         json(body.strip_suffix("</tool_call>").unwrap_or(body))
     };
     match task {
-        "json" => json(answer).is_some_and(|value| Some(value) == json(wanted)),
-        "tool_call" => call(answer).is_some_and(|value| Some(value) == call(wanted)),
+        "json" => json(answer).zip(json(wanted)).is_some_and(|(a, b)| is_same(&a, &b)),
+        "tool_call" => call(answer).zip(call(wanted)).is_some_and(|(a, b)| is_same(&a, &b)),
         _ => answer.trim() == wanted.trim(),
+    }
+}
+
+/// Whether two values are the same; 1 and 1.0 are.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)))
+        }
+        (a, b) => a == b,
     }
 }
 
@@ -230,6 +244,8 @@ mod tests {
     #[test]
     fn json_is_compared_as_a_value() {
         assert!(is_right("json", "{\"a\":1, \"b\":2}", "{\"b\": 2, \"a\": 1}\n"));
+        assert!(is_right("json", "[1.0, {\"x\": 2}]", "[1, {\"x\": 2.0}]"));
+        assert!(!is_right("json", "{\"a\": 1, \"b\": 2}", "{\"a\": 1}"));
         assert!(!is_right("json", "{\"a\": 1", "{\"a\": 1}"));
         let wanted = "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
         assert!(is_right("tool_call", "<tool_call>{\"arguments\":{},\"name\":\"f\"}</tool_call>", wanted));

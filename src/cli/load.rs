@@ -5,7 +5,7 @@ use inferno::Model;
 
 /// Said when nothing else was asked for.
 const BUILTIN: &str = "inferno: this is the small built-in model, for trying things out; \
-                       for a real one download a GGUF file (they are published as "GGUF" on model hubs) and name it with --model FILE";
+                       for a real one download a GGUF file (model hubs list them under that name) and name it with --model FILE";
 
 /// Loads the model. Ctrl-C cancels.
 pub(crate) async fn load(settings: &Settings, interrupt: &Interrupt) -> Result<Model, Failure> {

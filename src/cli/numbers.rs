@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(1023), "1.0 KiB");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
         assert_eq!(bytes(8_500_000), "8.1 MiB");
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
         assert_eq!(parameters(7_241_732_096), "7.2 B");

@@ -1,7 +1,6 @@
 //! All printing: data to stdout, everything else to stderr; bars and spinners on a terminal only.
 
 use super::failure::Failure;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::{
     env,
@@ -11,6 +10,13 @@ use std::{
 
 /// Waits that are shorter show nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two pictures.
+const FRAME: Duration = Duration::from_millis(100);
+const SPINNER: [char; 4] = ['|', '/', '-', '\\'];
+/// Columns of a full bar.
+const BAR: u8 = 20;
+/// Columns of a message, at most.
+const MESSAGE: usize = 46;
 
 /// Writes to stdout at once.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
@@ -59,76 +65,87 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Something on stderr that moves while a wait lasts, and leaves nothing behind.
+/// A line on stderr that moves while a wait lasts, and leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    bar: ProgressBar,
+    message: String,
+    /// From 0 to 1, where the end is known.
+    done: Option<f32>,
     since: Instant,
+    drawn: Option<Instant>,
+    /// Columns that it takes on the screen.
+    columns: usize,
     wanted: bool,
-    shown: bool,
 }
 
 impl Waiting {
-    /// A bar for a part of a whole, in percent.
+    /// A bar for a part of a whole.
     pub(crate) fn bar(message: String, quiet: bool) -> Self {
-        let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent:>3} %");
-        Self::new(
-            ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::hidden()),
-            style,
-            message,
-            quiet,
-        )
+        let mut bar = Self::spinner(message, quiet);
+        bar.done = Some(0.0);
+        bar
     }
 
-    /// A spinner.
+    /// A spinner, with the time.
     pub(crate) fn spinner(message: String, quiet: bool) -> Self {
-        let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
-        Self::new(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), style, message, quiet)
-    }
-
-    fn new(
-        bar: ProgressBar,
-        style: Result<ProgressStyle, indicatif::style::TemplateError>,
-        message: String,
-        quiet: bool,
-    ) -> Self {
-        let style = style.expect("the templates are constants and tested");
-        bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
-        bar.set_message(message);
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self {
-            bar,
-            since: Instant::now(),
-            wanted: !quiet && !dumb && io::stderr().is_terminal(),
-            shown: false,
-        }
+        let wanted = !quiet && !dumb && io::stderr().is_terminal();
+        Self { message, done: None, since: Instant::now(), drawn: None, columns: 0, wanted }
     }
 
     /// How much is done, from 0 to 1.
     pub(crate) fn done(&mut self, fraction: f32) {
-        let thousandths = (1..=1000u16).rev().find(|n| f32::from(*n) <= fraction * 1000.0).unwrap_or(0);
-        self.bar.set_position(thousandths.into());
+        self.done = Some(fraction);
         self.tick();
     }
 
     /// What is going on.
     pub(crate) fn says(&mut self, message: String) {
-        self.bar.set_message(message);
+        self.message = message;
         self.tick();
     }
 
     /// Moves on; call it a few times a second.
     pub(crate) fn tick(&mut self) {
-        if !self.shown && self.wanted && self.since.elapsed() >= PATIENCE {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            self.shown = true;
+        let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
+        if self.wanted && due && self.since.elapsed() >= PATIENCE {
+            let line = self.line();
+            let columns = line.chars().count();
+            let mut stderr = io::stderr().lock();
+            // no escape codes: a line is overwritten, and what it was longer before is blanked
+            let blank = " ".repeat(self.columns.saturating_sub(columns));
+            let _ = write!(stderr, "\r{line}{blank}").and_then(|()| stderr.flush());
+            self.columns = columns;
+            self.drawn = Some(Instant::now());
         }
-        self.bar.tick();
     }
 
-    /// Removes it from the screen.
+    fn line(&self) -> String {
+        let message: String = self.message.chars().take(MESSAGE).collect();
+        match self.done {
+            Some(done) => {
+                let full: String = (1..=BAR)
+                    .map(|n| if f32::from(n) <= done * f32::from(BAR) { '=' } else { ' ' })
+                    .collect();
+                format!("{message} [{full}] {:3.0} %", done * 100.0)
+            }
+            None => {
+                let passed = self.since.elapsed();
+                let turn = usize::try_from(passed.as_millis() / FRAME.as_millis()).unwrap_or(0);
+                format!("{} {message}, {} s", SPINNER[turn % SPINNER.len()], passed.as_secs())
+            }
+        }
+    }
+
+    /// Removes it from the screen, for good.
     pub(crate) fn clear(&mut self) {
-        self.bar.finish_and_clear();
+        if self.columns > 0 {
+            let mut stderr = io::stderr().lock();
+            // wide characters, and the ^C that a terminal may have put there
+            let blank = " ".repeat(self.columns + 4);
+            let _ = write!(stderr, "\r{blank}\r").and_then(|()| stderr.flush());
+            self.columns = 0;
+        }
         self.wanted = false;
     }
 }
@@ -149,12 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn the_templates_are_well_formed_and_silent_off_a_terminal() {
-        let mut bar = Waiting::bar("loading".into(), true);
+    fn a_bar_fills_and_fits_a_narrow_terminal() {
+        let mut bar = Waiting::bar("x".repeat(100), true);
+        assert!(bar.line().ends_with("[                    ]   0 %"), "{}", bar.line());
         bar.done(0.5);
-        assert_eq!(bar.bar.position(), 500);
-        let mut spinner = Waiting::spinner("reading".into(), true);
-        spinner.tick();
-        assert!(bar.bar.is_hidden() && spinner.bar.is_hidden());
+        assert!(bar.line().ends_with("[==========          ]  50 %"), "{}", bar.line());
+        bar.done(1.0);
+        assert!(bar.line().ends_with("[====================] 100 %"), "{}", bar.line());
+        assert!(bar.line().len() < 76);
+        let spinner = Waiting::spinner("reading".into(), true);
+        assert_eq!(spinner.line(), "| reading, 0 s");
     }
 }

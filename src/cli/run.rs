@@ -47,7 +47,7 @@ pub(crate) fn run(mut args: RunArgs, global: &GlobalArgs) -> Result<(), Failure>
         }
         let stream = model.stream_in(&slot, prompt, options);
         let answer = answer::show(stream, Show { json, quiet: settings.quiet }, &interrupt).await?;
-        if !json && output::stdout_is_terminal() && !answer.text.ends_with('\n') {
+        if !json && output::stdout_is_terminal() && !answer.text.is_empty() && !answer.text.ends_with('\n') {
             output::line("")?;
         }
         if !settings.quiet {

@@ -41,15 +41,18 @@ impl Settings {
             self.loaded.explain().iter().any(|s| s.key == "log.level" && s.origin != config::Origin::Default);
         let filter = match env::var(LOG_VARIABLE) {
             Ok(filter) => filter,
-            Err(env::VarError::NotPresent) if asked => match log.level {
-                config::LogLevel::Off => "off",
-                config::LogLevel::Error => "error",
-                config::LogLevel::Warn => "warn",
-                config::LogLevel::Info => "info",
-                config::LogLevel::Debug => "debug",
-                config::LogLevel::Trace => "trace",
+            Err(env::VarError::NotPresent) if asked => {
+                let level = match log.level {
+                    config::LogLevel::Off => "off",
+                    config::LogLevel::Error => "error",
+                    config::LogLevel::Warn => "warn",
+                    config::LogLevel::Info => "info",
+                    config::LogLevel::Debug => "debug",
+                    config::LogLevel::Trace => "trace",
+                };
+                // other crates log what only their authors want to know
+                format!("inferno={level}")
             }
-            .into(),
             Err(env::VarError::NotPresent) => return Ok(()),
             Err(env::VarError::NotUnicode(_)) => {
                 return Err(Failure::usage(format!("{LOG_VARIABLE} is not valid UTF-8")));

@@ -15,6 +15,10 @@ const MAX_EXPERTS: u64 = 1024;
 /// `TENSOR_ALIGNMENT` (ggml-impl.h): with a smaller alignment in the file, a mapped buffer may
 /// start where `ggml_backend_cpu_buffer_from_ptr` asserts that none does.
 const TENSOR_ALIGNMENT: u32 = 32;
+/// `naive_trie` (llama-vocab.cpp) recurses once a byte when it takes a token in and when it is freed, on the stack of
+/// whoever drops the model: 2 MiB in a blocking thread of tokio. `llm_tokenizer_plamo2::build` keeps every suffix of
+/// every token. The longest tokens of RWKV World have 128 bytes.
+const MAX_TRIE_TOKEN: usize = 1024;
 /// A vocabulary without tokens is made of this many dummies at most, unless the embedding says so.
 const MAX_DUMMY_TOKENS: u64 = 1 << 22;
 
@@ -492,7 +496,12 @@ impl Check<'_> {
                 }
                 Ok(())
             }
-            "rwkv7" | "rwkv6qwen2" | "arwkv7" => positive("wkv.head_size"),
+            "rwkv6qwen2" => positive("wkv.head_size"),
+            // ggml_compute_forward_rwkv_wkv7_f32 takes steps of GGML_F32_STEP and has no tail: 64 with AVX-512
+            "rwkv7" | "arwkv7" => {
+                let size = n("wkv.head_size");
+                self.ensure(size > 0 && size % 64 == 0, "wkv.head_size", || "a multiple of 64".into())
+            }
             "wavtokenizer-dec" => {
                 let (posnet, convnext) = (n("posnet.block_count"), n("convnext.block_count"));
                 self.ensure(posnet <= layers.min(6), "posnet.block_count", || {
@@ -556,6 +565,15 @@ impl Check<'_> {
             );
         }
         self.distinct(tokens, list.offset)?;
+        if matches!(name, "t5" | "rwkv" | "plamo2")
+            && let Some(i) = tokens.iter().position(|t| t.len() > MAX_TRIE_TOKEN)
+        {
+            let what = format!(
+                "token {i} has {} bytes; tokenizer {name:?} takes at most {MAX_TRIE_TOKEN}",
+                tokens.get(i).map_or(0, <[u8]>::len)
+            );
+            return self.fail(list.offset, what);
+        }
         for key in ["tokenizer.ggml.scores", "tokenizer.ggml.token_type"] {
             if let Some(e) = g.entry(key)
                 && e.value.as_array().is_none_or(|a| (a.len() as u64) < n)
