@@ -18,19 +18,13 @@ pub use overrides::{
     BackendOverrides, EngineOverrides, LogOverrides, ModelOverrides, Overrides, SampleOverrides,
 };
 
-use crate::error::Result;
+use crate::device::DeviceSelect;
+use crate::engine::EngineOptions;
+use crate::error::{Error, Result};
+use crate::model::LoadOptions;
 use crate::sampling::{Problem, SampleOptions};
+use crate::session::{CacheType, ContextOptions, FlashAttention};
 
-/// The context, in tokens, where none is set and the model was trained on a longer one.
-pub const AUTO_CONTEXT_SIZE: u32 = 4096;
-/// The batch, in tokens, where none is set and the context holds as much; llama.cpp's default.
-pub const AUTO_BATCH_SIZE: u32 = 2048;
-/// The micro-batch, in tokens, where none is set and the batch holds as much; llama.cpp's default.
-pub const AUTO_UBATCH_SIZE: u32 = 512;
-/// The most threads that ggml takes (`GGML_MAX_N_THREADS`).
-pub const MAX_THREADS: u32 = 512;
-/// The bound on sizes in tokens: llama.cpp counts them in `int32_t`.
-pub const MAX_TOKENS: u32 = i32::MAX.unsigned_abs();
 /// The most requests that may run at once: each has a context of its own.
 pub const MAX_CONCURRENT_REQUESTS: u32 = 256;
 /// The most requests that may wait.
@@ -60,16 +54,15 @@ pub struct Config {
 pub struct BackendConfig {
     /// Whether a GPU may be used.
     pub gpu_enabled: bool,
-    /// Tokens of prompt and answer together, at least 2; `None`: as many as the model was trained on, up
-    /// to [`AUTO_CONTEXT_SIZE`].
+    /// Tokens of prompt and answer together, at least 2; `None` as in [`ContextOptions::context_size`].
     pub context_size: Option<u32>,
-    /// Tokens of the prompt handed over at a time, at most the context; `None`: [`AUTO_BATCH_SIZE`], or the
-    /// context where that is smaller.
+    /// Tokens of the prompt handed over at a time, at most the context; `None`: the default of
+    /// [`ContextOptions::batch_size`], or as many as the context holds.
     pub batch_size: Option<u32>,
-    /// Tokens of the prompt computed at a time, at most the batch; `None`: [`AUTO_UBATCH_SIZE`], or the
-    /// batch where that is smaller.
+    /// Tokens of the prompt computed at a time, at most the batch; `None`: the default of
+    /// [`ContextOptions::ubatch_size`], or as many as the batch holds.
     pub ubatch_size: Option<u32>,
-    /// CPU threads, up to [`MAX_THREADS`]; `None`: chosen for the machine.
+    /// CPU threads; `None` as in [`ContextOptions::threads`].
     pub threads: Option<u32>,
     /// Whether attention is computed without storing its matrix.
     pub flash_attention: FlashAttention,
@@ -114,49 +107,6 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
-/// When flash attention is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FlashAttention {
-    /// Where the device supports it.
-    #[default]
-    Auto,
-    /// Always.
-    On,
-    /// Never.
-    Off,
-}
-
-/// How numbers are stored in the KV cache: the types that llama.cpp offers for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are ggml's type names, and all there is to say")]
-pub enum CacheType {
-    F32,
-    #[default]
-    F16,
-    Bf16,
-    #[serde(rename = "q8_0")]
-    Q8_0,
-    #[serde(rename = "q5_1")]
-    Q5_1,
-    #[serde(rename = "q5_0")]
-    Q5_0,
-    #[serde(rename = "q4_1")]
-    Q4_1,
-    #[serde(rename = "q4_0")]
-    Q4_0,
-    #[serde(rename = "iq4_nl")]
-    Iq4Nl,
-}
-
-impl CacheType {
-    /// Whether the type stores blocks of numbers with a common scale.
-    pub fn is_quantized(self) -> bool {
-        !matches!(self, CacheType::F32 | CacheType::F16 | CacheType::Bf16)
-    }
-}
-
 /// The severity from which on messages are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -184,37 +134,31 @@ pub enum LogFormat {
 
 impl Default for BackendConfig {
     fn default() -> Self {
+        let context = ContextOptions::default();
         BackendConfig {
             gpu_enabled: true,
             context_size: None,
             batch_size: None,
             ubatch_size: None,
             threads: None,
-            flash_attention: FlashAttention::Auto,
-            cache_type_k: CacheType::F16,
-            cache_type_v: CacheType::F16,
+            flash_attention: context.flash_attention,
+            cache_type_k: context.cache_type_k,
+            cache_type_v: context.cache_type_v,
             device: "auto".to_owned(),
-            mmap: true,
+            mmap: LoadOptions::default().mmap,
         }
     }
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { max_concurrent_requests: 4, max_queued_requests: 64 }
+        let count = |n| u32::try_from(n).expect("the library's defaults are small");
+        let options = EngineOptions::default();
+        EngineConfig {
+            max_concurrent_requests: count(options.max_concurrent_requests),
+            max_queued_requests: count(options.max_queued_requests),
+        }
     }
-}
-
-/// The sizes of a context, in tokens, with those that were left open filled in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sizes {
-    /// Prompt and answer together.
-    pub context: u32,
-    /// Handed over at a time; at most `context`.
-    pub batch: u32,
-    /// Computed at a time; at most `batch`.
-    pub ubatch: u32,
 }
 
 impl Config {
@@ -266,36 +210,69 @@ impl Config {
 }
 
 impl BackendConfig {
-    /// The sizes of a context for a model that was trained on `trained_context` tokens.
+    /// The options with which a model is loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        let device = match self.gpu_enabled {
+            true => self.device.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
+            false => DeviceSelect::Cpu,
+        };
+        LoadOptions { device, mmap: self.mmap, ..LoadOptions::default() }
+    }
+
+    /// The options with which a context is made.
+    pub fn context_options(&self) -> ContextOptions {
+        let default = ContextOptions::default();
+        // What is left open follows what is set.
+        let ubatch = self.ubatch_size.map(size);
+        let batch = self.batch_size.map_or(default.batch_size.max(ubatch.unwrap_or(0)), size);
+        ContextOptions {
+            context_size: self.context_size.map(size),
+            batch_size: batch,
+            ubatch_size: ubatch.unwrap_or(default.ubatch_size.min(batch)),
+            threads: self.threads.map(size),
+            flash_attention: self.flash_attention,
+            cache_type_k: self.cache_type_k,
+            cache_type_v: self.cache_type_v,
+        }
+    }
+
+    /// Checks that the batches that were set fit a context of so many tokens.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`](crate::Error::InvalidRequest) if a batch was set that the context does not
-    /// hold, or a micro-batch that the batch does not hold.
-    pub fn sizes(&self, trained_context: u32) -> Result<Sizes> {
-        let context = self.context_size.unwrap_or_else(|| trained_context.min(AUTO_CONTEXT_SIZE));
-        let batch = self
-            .batch_size
-            .unwrap_or_else(|| self.ubatch_size.unwrap_or(0).max(AUTO_BATCH_SIZE).min(context));
-        let ubatch = self.ubatch_size.unwrap_or(AUTO_UBATCH_SIZE.min(batch));
-        fits("batch_size", batch, "context_size", context)
-            .and_then(|()| fits("ubatch_size", ubatch, "batch_size", batch))
-            .map_err(Problem::into_request_error)?;
-        Ok(Sizes { context, batch, ubatch })
+    /// [`Error::InvalidRequest`] with the batch that does not.
+    pub fn check_context(&self, context: usize) -> Result<()> {
+        self.fits(context).map_err(Problem::into_request_error)
+    }
+
+    fn fits(&self, context: usize) -> Result<(), Problem> {
+        for (field, part) in [("batch_size", self.batch_size), ("ubatch_size", self.ubatch_size)] {
+            if let Some(part) = part.map(size).filter(|part| *part > context) {
+                let what = format!("{part} is more than context_size, which is {context}");
+                return Err(Problem { field, other: Some("context_size"), what });
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Problem> {
-        within("context_size", self.context_size, 2, MAX_TOKENS, "tokens, one to read and one to write")?;
-        within("batch_size", self.batch_size, 1, MAX_TOKENS, "tokens")?;
-        within("ubatch_size", self.ubatch_size, 1, MAX_TOKENS, "tokens")?;
-        within("threads", self.threads, 1, MAX_THREADS, "threads")?;
-        if let (Some(batch), Some(context)) = (self.batch_size, self.context_size) {
-            fits("batch_size", batch, "context_size", context)?;
-        }
-        if let (Some(ubatch), Some(batch)) = (self.ubatch_size, self.batch_size) {
-            fits("ubatch_size", ubatch, "batch_size", batch)?;
-        }
-        if let (Some(ubatch), Some(context)) = (self.ubatch_size, self.context_size) {
-            fits("ubatch_size", ubatch, "context_size", context)?;
+        self.context_options().validate().map_err(|error| match error {
+            Error::InvalidRequest { field, what } => {
+                let other = match field {
+                    "ubatch_size" => Some("batch_size"),
+                    "cache_type_v" => Some("flash_attention"),
+                    _ => None,
+                };
+                Problem { field, other, what }
+            }
+            other => Problem::new("context_size", other.to_string()),
+        })?;
+        if let Some(context) = self.context_size {
+            if context < 2 {
+                let what =
+                    format!("{context} is too few: at least 2 are needed, one to read and one to write");
+                return Err(Problem::new("context_size", what));
+            }
+            self.fits(size(context))?;
         }
         if self.device.trim().is_empty() {
             return Err(Problem::new("device", "is empty: auto, cpu or the name of a device is needed"));
@@ -303,14 +280,6 @@ impl BackendConfig {
         if !self.gpu_enabled && !matches!(self.device.as_str(), "auto" | "cpu") {
             let what = format!("{:?} cannot be used with gpu_enabled = false: auto or cpu can", self.device);
             return Err(Problem { field: "device", other: Some("gpu_enabled"), what });
-        }
-        if self.cache_type_v.is_quantized() && self.flash_attention == FlashAttention::Off {
-            let what = "quantised values need flash attention: set flash_attention = \"auto\", or f16 here";
-            return Err(Problem {
-                field: "cache_type_v",
-                other: Some("flash_attention"),
-                what: what.to_owned(),
-            });
         }
         Ok(())
     }
@@ -328,30 +297,33 @@ impl ModelConfig {
 }
 
 impl EngineConfig {
-    fn check(&self) -> Result<(), Problem> {
-        let (running, waiting) = (self.max_concurrent_requests, self.max_queued_requests);
-        within("max_concurrent_requests", Some(running), 1, MAX_CONCURRENT_REQUESTS, "requests")?;
-        within("max_queued_requests", Some(waiting), 0, MAX_QUEUED_REQUESTS, "requests")
-    }
-}
-
-/// An error that names the value and the range, unless the value is unset or in it.
-fn within(field: &'static str, value: Option<u32>, least: u32, most: u32, unit: &str) -> Result<(), Problem> {
-    match value {
-        Some(value) if !(least..=most).contains(&value) => {
-            Err(Problem::new(field, format!("{value} is out of range: {least} to {most} {unit}")))
+    /// The limits of an engine.
+    pub fn options(&self) -> EngineOptions {
+        EngineOptions {
+            max_concurrent_requests: size(self.max_concurrent_requests),
+            max_queued_requests: size(self.max_queued_requests),
         }
-        _ => Ok(()),
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        for (field, requests, least, most) in [
+            ("max_concurrent_requests", self.max_concurrent_requests, 1, MAX_CONCURRENT_REQUESTS),
+            ("max_queued_requests", self.max_queued_requests, 0, MAX_QUEUED_REQUESTS),
+        ] {
+            if !(least..=most).contains(&requests) {
+                return Err(Problem::new(
+                    field,
+                    format!("{requests} is out of range: {least} to {most} requests"),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
-/// An error unless `part` is at most `whole`.
-fn fits(field: &'static str, part: u32, whole_field: &'static str, whole: u32) -> Result<(), Problem> {
-    if part <= whole {
-        return Ok(());
-    }
-    let what = format!("{part} is larger than {whole_field}, which is {whole}: at most that is needed");
-    Err(Problem { field, other: Some(whole_field), what })
+/// A number of tokens, threads or requests as the library counts them.
+fn size(n: u32) -> usize {
+    usize::try_from(n).expect("usize holds 32 bits where llama.cpp runs")
 }
 
 #[cfg(test)]
@@ -431,28 +403,45 @@ mod tests {
     }
 
     #[test]
-    fn sizes_left_open_fit_each_other() {
-        let sizes = |backend: &BackendConfig, trained| backend.sizes(trained).unwrap();
-        let open = BackendConfig::default();
-        assert_eq!(sizes(&open, 32_768), Sizes { context: 4096, batch: 2048, ubatch: 512 });
-        assert_eq!(sizes(&open, 1024), Sizes { context: 1024, batch: 1024, ubatch: 512 });
-        let small = BackendConfig { context_size: Some(100), ..BackendConfig::default() };
-        assert_eq!(sizes(&small, 2048), Sizes { context: 100, batch: 100, ubatch: 100 });
-        let wide = BackendConfig { ubatch_size: Some(4096), ..BackendConfig::default() };
-        assert_eq!(sizes(&wide, 8192), Sizes { context: 4096, batch: 4096, ubatch: 4096 });
-        let batch = BackendConfig { batch_size: Some(64), ..BackendConfig::default() };
-        assert_eq!(sizes(&batch, 8192), Sizes { context: 4096, batch: 64, ubatch: 64 });
+    fn the_defaults_are_those_of_the_library() {
+        let config = Config::default();
+        assert_eq!(config.backend_config.load_options(), LoadOptions::default());
+        assert_eq!(config.backend_config.context_options(), ContextOptions::default());
+        assert_eq!(config.engine.options(), EngineOptions::default());
     }
 
     #[test]
-    fn sizes_that_were_set_and_do_not_fit_are_errors() {
+    fn sizes_left_open_follow_those_that_are_set() {
+        let sizes = |batch_size, ubatch_size| {
+            let backend = BackendConfig { batch_size, ubatch_size, ..BackendConfig::default() };
+            let options = backend.context_options();
+            (options.batch_size, options.ubatch_size)
+        };
+        assert_eq!(sizes(None, None), (2048, 512));
+        assert_eq!(sizes(Some(64), None), (64, 64));
+        assert_eq!(sizes(None, Some(4096)), (4096, 4096));
+        assert_eq!(sizes(Some(1024), Some(256)), (1024, 256));
+    }
+
+    #[test]
+    fn batches_that_were_set_must_fit_the_context() {
+        let open = BackendConfig::default();
+        open.check_context(16).unwrap();
         let batch = BackendConfig { batch_size: Some(2048), ..BackendConfig::default() };
-        let error = batch.sizes(1024).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "batch_size: 2048 is larger than context_size, which is 1024: at most that is needed"
-        );
+        let error = batch.check_context(1024).unwrap_err().to_string();
+        assert_eq!(error, "batch_size: 2048 is more than context_size, which is 1024");
         let ubatch = BackendConfig { ubatch_size: Some(4096), ..BackendConfig::default() };
-        assert!(ubatch.sizes(2048).unwrap_err().to_string().starts_with("ubatch_size: 4096"));
+        assert!(ubatch.check_context(2048).unwrap_err().to_string().starts_with("ubatch_size: 4096"));
+    }
+
+    #[test]
+    fn without_a_gpu_the_device_is_the_cpu() {
+        let device = |gpu_enabled, device: &str| {
+            let device = device.to_owned();
+            BackendConfig { gpu_enabled, device, ..BackendConfig::default() }.load_options().device
+        };
+        assert_eq!(device(true, "auto"), DeviceSelect::Auto);
+        assert_eq!(device(false, "auto"), DeviceSelect::Cpu);
+        assert_eq!(device(true, "CUDA0"), DeviceSelect::Named("CUDA0".to_owned()));
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Context length where none is asked for: what the model was trained for, up to this many tokens.
-const DEFAULT_CONTEXT: usize = 4096;
+pub const DEFAULT_CONTEXT: usize = 4096;
 
 /// Element type of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -61,7 +61,8 @@ impl CacheType {
         }
     }
 
-    pub(crate) fn tensor_type(self) -> TensorType {
+    /// As which tensor type the cache is stored.
+    pub fn tensor_type(self) -> TensorType {
         match self {
             CacheType::F32 => TensorType::F32,
             CacheType::F16 => TensorType::F16,

@@ -24,25 +24,25 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("chain", &["error", "sys", "sampling", "model"]),
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
-    ("config", &["error", "sampling", "session"]),
     (
         "engine",
         &["error", "sys", "sampling", "text", "template", "gguf", "device", "model", "chain", "session"],
     ),
+    ("config", &["error", "sampling", "device", "model", "session", "engine"]),
     ("blocking", &["error", "sampling", "template", "device", "model", "session", "engine"]),
     (
         "server",
-        &["error", "version", "sampling", "template", "device", "model", "session", "config", "engine"],
+        &["error", "version", "sampling", "template", "device", "model", "session", "engine", "config"],
     ),
     (
         "desktop",
-        &["error", "version", "sampling", "template", "device", "model", "session", "config", "engine"],
+        &["error", "version", "sampling", "template", "device", "model", "session", "engine", "config"],
     ),
     (
         "cli",
         &[
             "error", "version", "builtin", "sampling", "text", "template", "gguf", "device", "model",
-            "state", "session", "config", "engine", "blocking", "server", "desktop",
+            "state", "session", "engine", "config", "blocking", "server", "desktop",
         ],
     ),
 ];

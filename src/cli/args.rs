@@ -5,9 +5,9 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use inferno::{
+    CacheType, FlashAttention,
     config::{
-        BackendOverrides, CacheType, FlashAttention, LogFormat, LogLevel, LogOverrides, ModelOverrides,
-        Overrides, SampleOverrides,
+        BackendOverrides, LogFormat, LogLevel, LogOverrides, ModelOverrides, Overrides, SampleOverrides,
     },
     sampling::Mirostat,
 };

@@ -2,8 +2,8 @@
 
 use super::{args::InfoArgs, failure::Failure, numbers, output};
 use inferno::{
-    config::{AUTO_CONTEXT_SIZE, CacheType},
-    gguf::{Gguf, PerLayer, TensorType},
+    DEFAULT_CONTEXT,
+    gguf::{Gguf, PerLayer},
 };
 use serde_json::json;
 
@@ -17,10 +17,10 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
     let context = match args.context_size {
         Some(0) => return Err(Failure::usage("--context-size: 0 is out of range: at least 1")),
         Some(n) => u64::from(n),
-        None => trained.unwrap_or(u64::MAX).min(AUTO_CONTEXT_SIZE.into()),
+        None => trained.unwrap_or(u64::MAX).min(DEFAULT_CONTEXT as u64),
     };
     let (k, v) = (args.cache_type_k.unwrap_or_default(), args.cache_type_v.unwrap_or_default());
-    let cache = gguf.kv_cache_bytes(context, tensor_type(k), tensor_type(v));
+    let cache = gguf.kv_cache_bytes(context, k.tensor_type(), v.tensor_type());
     let weights = gguf.tensor_bytes();
     let needed = cache.map(|cache| weights.saturating_add(cache));
     let heads = gguf.head_count();
@@ -102,20 +102,6 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
         text.push_str(&format!("{key:14} {value}\n"));
     }
     output::print(&text)
-}
-
-fn tensor_type(kind: CacheType) -> TensorType {
-    match kind {
-        CacheType::F32 => TensorType::F32,
-        CacheType::F16 => TensorType::F16,
-        CacheType::Bf16 => TensorType::BF16,
-        CacheType::Q8_0 => TensorType::Q8_0,
-        CacheType::Q5_1 => TensorType::Q5_1,
-        CacheType::Q5_0 => TensorType::Q5_0,
-        CacheType::Q4_1 => TensorType::Q4_1,
-        CacheType::Q4_0 => TensorType::Q4_0,
-        CacheType::Iq4Nl => TensorType::IQ4_NL,
-    }
 }
 
 fn per_layer(heads: &PerLayer) -> serde_json::Value {

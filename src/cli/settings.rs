@@ -1,10 +1,7 @@
 //! What the settings of all sources mean to the library.
 
 use super::{args::GlobalArgs, failure::Failure};
-use inferno::{
-    CacheType, ContextOptions, DeviceSelect, Engine, EngineOptions, FlashAttention, LoadOptions, LoadedModel,
-    Model, ModelBuilder, SampleOptions, config,
-};
+use inferno::{ContextOptions, Engine, LoadedModel, Model, ModelBuilder, SampleOptions, config};
 use std::{env, io, path::Path};
 use tracing_subscriber::EnvFilter;
 
@@ -85,66 +82,25 @@ impl Settings {
             None => builtin()?,
         };
         Ok(builder
-            .with_load_options(self.load_options())
+            .with_load_options(self.config().backend_config.load_options())
             .with_context_options(self.context_options())
-            .with_engine(&self.engine()?))
-    }
-
-    /// How the model is loaded.
-    fn load_options(&self) -> LoadOptions {
-        let backend = &self.config().backend_config;
-        let mut options = LoadOptions::default();
-        let Ok(device) = backend.device.parse();
-        options.device = match device {
-            DeviceSelect::Auto if !backend.gpu_enabled => DeviceSelect::Cpu,
-            device => device,
-        };
-        options.mmap = backend.mmap;
-        options
+            .with_engine(&Engine::new(self.config().engine.options())?))
     }
 
     /// How contexts are made. [`check_sizes`](Self::check_sizes) has the last word.
     pub(crate) fn context_options(&self) -> ContextOptions {
-        let backend = &self.config().backend_config;
-        let mut options = ContextOptions::default();
-        let ubatch = backend.ubatch_size.map(size);
-        options.context_size = backend.context_size.map(size);
-        options.batch_size =
-            backend.batch_size.map_or_else(|| options.batch_size.max(ubatch.unwrap_or(0)), size);
-        options.ubatch_size = ubatch.unwrap_or_else(|| options.ubatch_size.min(options.batch_size));
-        options.threads = backend.threads.map(size);
-        options.flash_attention = match backend.flash_attention {
-            config::FlashAttention::Auto => FlashAttention::Auto,
-            config::FlashAttention::On => FlashAttention::On,
-            config::FlashAttention::Off => FlashAttention::Off,
-        };
-        options.cache_type_k = cache_type(backend.cache_type_k);
-        options.cache_type_v = cache_type(backend.cache_type_v);
-        options
+        self.config().backend_config.context_options()
     }
 
     /// Whether batches that were set fit the context that this model gets.
     pub(crate) fn check_sizes(&self, model: &LoadedModel) -> Result<(), Failure> {
-        let backend = &self.config().backend_config;
         let context = self.context_options().context_for(model);
-        let context = u32::try_from(context).unwrap_or(u32::MAX);
-        let mut given = backend.clone();
-        given.context_size = Some(context);
-        given.sizes(context)?;
-        Ok(())
+        Ok(self.config().backend_config.check_context(context)?)
     }
 
     /// How text is sampled.
     pub(crate) fn sample_options(&self) -> SampleOptions {
         self.config().sampling.clone()
-    }
-
-    fn engine(&self) -> Result<Engine, Failure> {
-        let engine = &self.config().engine;
-        let mut options = EngineOptions::default();
-        options.max_concurrent_requests = size(engine.max_concurrent_requests);
-        options.max_queued_requests = size(engine.max_queued_requests);
-        Ok(Engine::new(options)?)
     }
 }
 
@@ -156,22 +112,4 @@ fn builtin() -> Result<ModelBuilder, Failure> {
 #[cfg(not(feature = "builtin-model"))]
 fn builtin() -> Result<ModelBuilder, Failure> {
     Err(Failure::usage("this build has no model of its own: name a GGUF file with --model"))
-}
-
-fn size(n: u32) -> usize {
-    usize::try_from(n).expect("usize holds 32 bits where llama.cpp runs")
-}
-
-fn cache_type(kind: config::CacheType) -> CacheType {
-    match kind {
-        config::CacheType::F32 => CacheType::F32,
-        config::CacheType::F16 => CacheType::F16,
-        config::CacheType::Bf16 => CacheType::Bf16,
-        config::CacheType::Q8_0 => CacheType::Q8_0,
-        config::CacheType::Q5_1 => CacheType::Q5_1,
-        config::CacheType::Q5_0 => CacheType::Q5_0,
-        config::CacheType::Q4_1 => CacheType::Q4_1,
-        config::CacheType::Q4_0 => CacheType::Q4_0,
-        config::CacheType::Iq4Nl => CacheType::Iq4Nl,
-    }
 }

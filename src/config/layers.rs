@@ -375,8 +375,9 @@ fn wrong(place: &str, key: &str, what: impl Into<String>) -> Error {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{FlashAttention, LogLevel, ModelOverrides, SampleOverrides};
+    use super::super::{LogLevel, ModelOverrides, SampleOverrides};
     use super::*;
+    use crate::session::FlashAttention;
 
     /// A working directory and a home, with files in them.
     struct Place {
@@ -627,11 +628,14 @@ mod tests {
     #[test]
     fn impossible_values_are_errors() {
         for (local, expected) in [
-            ("[backend_config]\ncontext_size = 0", "2: backend_config.context_size: 0 is out of range: 2 to"),
-            ("[backend_config]\ncontext_size = 1", "2: backend_config.context_size: 1 is out of range: 2 to"),
-            ("[backend_config]\nbatch_size = 0", "2: backend_config.batch_size: 0 is out of range: 1 to"),
-            ("[backend_config]\nubatch_size = 0", "2: backend_config.ubatch_size: 0 is out of range"),
-            ("[backend_config]\nthreads = 513", "2: backend_config.threads: 513 is out of range: 1 to 512"),
+            ("[backend_config]\ncontext_size = 0", "2: backend_config.context_size: 0 is outside 1 to"),
+            (
+                "[backend_config]\ncontext_size = 1",
+                "2: backend_config.context_size: 1 is too few: at least 2",
+            ),
+            ("[backend_config]\nbatch_size = 0", "2: backend_config.batch_size: 0 is outside 1 to"),
+            ("[backend_config]\nubatch_size = 0", "2: backend_config.ubatch_size: 0 is outside 1 to"),
+            ("[backend_config]\nthreads = 513", "2: backend_config.threads: 513 is outside 1 to 512"),
             ("[backend_config]\ndevice = \" \"", "2: backend_config.device: is empty"),
             ("[model]\npath = \"\"", "2: model.path: is empty"),
             ("[sampling]\ntop_p = 1.5", "2: sampling.top_p: 1.5 is out of range: above 0, up to 1"),
@@ -655,14 +659,14 @@ mod tests {
     fn contradictions_name_both_places() {
         assert_eq!(
             error_of("[backend_config]\ncontext_size = 512\nbatch_size = 1024\n"),
-            ".inferno.toml:3: backend_config.batch_size: 1024 is larger than context_size, which is 512: at most \
-             that is needed (backend_config.context_size is set at .inferno.toml:2)"
+            ".inferno.toml:3: backend_config.batch_size: 1024 is more than context_size, which is 512 \
+             (backend_config.context_size is set at .inferno.toml:2)"
         );
         let place = Place::new().local("[backend_config]\nubatch_size = 1024\n");
         assert_eq!(
             place.error_with(&[("INFERNO_BACKEND_BATCH_SIZE", "512")], &Overrides::default()),
-            ".inferno.toml:2: backend_config.ubatch_size: 1024 is larger than batch_size, which is 512: at most \
-             that is needed (backend_config.batch_size is set at INFERNO_BACKEND_BATCH_SIZE)"
+            ".inferno.toml:2: backend_config.ubatch_size: 1024 is more than batch_size, which is 512 \
+             (backend_config.batch_size is set at INFERNO_BACKEND_BATCH_SIZE)"
         );
         let flags = Overrides {
             sampling: SampleOverrides { mirostat: Some(crate::sampling::Mirostat::V2), ..Default::default() },
@@ -677,7 +681,7 @@ mod tests {
             "{error}"
         );
         let error = error_of("[backend_config]\ncache_type_v = \"q8_0\"\nflash_attention = \"off\"");
-        assert!(error.starts_with(".inferno.toml:2: backend_config.cache_type_v: quantised"), "{error}");
+        assert!(error.starts_with(".inferno.toml:2: backend_config.cache_type_v: a quantised V"), "{error}");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{CacheType, FlashAttention, LogFormat, LogLevel};
+use super::{LogFormat, LogLevel};
 use crate::sampling::Mirostat;
+use crate::session::{CacheType, FlashAttention};
 
 /// Declares the optional twin of a section. A test holds that it has the same keys.
 macro_rules! overrides {
