@@ -374,13 +374,16 @@ impl ChatArgs {
     }
 }
 
-/// Measures as llama-bench does: pp N reads N pseudo-random tokens into an empty context, tg N computes N tokens one
-/// by one into an empty context. Before each row one untimed run warms up.
-///
-/// The column `output` tells whether two builds or machines compute the same: it is the start of the SHA-256 over the
-/// ids (32 bits each, little-endian) of the 32 most probable tokens, one after the other, that follow "Once upon a time,
-/// there was a little".
+const BENCH_HELP: &str = "\
+Measures as llama-bench does: pp N reads N pseudo-random tokens into an empty context, tg N computes N tokens one by \
+one into an empty context. Before each row one untimed run warms up.
+
+The column `output` tells whether two builds or machines compute the same: it is the start of the SHA-256 over the ids \
+(32 bits each, little-endian) of the 32 most probable tokens, one after the other, that follow \"Once upon a time, there \
+was a little\".";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = BENCH_HELP)]
 pub(crate) struct BenchArgs {
     /// Prompt lengths to measure, separated by commas; 0 for none.
     #[arg(short = 'p', long, value_name = "N,…", value_parser = whole, value_delimiter = ',', default_value = "512",

@@ -58,7 +58,7 @@ impl Failure {
     pub(crate) fn model(error: Error) -> Self {
         let advice = match &error {
             Error::LoadCancelled => return Failure::Interrupted,
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Error::Io { action: "open", source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "; check the path, or leave out --model to use the built-in model"
             }
             Error::ModelLoadFailed { .. } => "; -v shows what the engine said",

@@ -807,6 +807,8 @@ fn help_version_and_completions() {
     for part in ["Exit codes:", "130", "run", "chat", "bench"] {
         assert!(help.contains(part), "{part:?} is not in {help}");
     }
+    let help = run(&["bench", "--help"]).text();
+    assert!(help.contains("SHA-256") && help.contains("Once upon a time"), "{help}");
     let version = run(&["--version"]).text();
     for part in [env!("CARGO_PKG_VERSION"), "llama.cpp ", "ggml ", "build: ", "patches:"] {
         assert!(version.contains(part), "{part:?} is not in {version}");
