@@ -12,6 +12,11 @@ use std::sync::Arc;
 pub(crate) fn build(model: &LoadedModel, options: &SampleOptions, seed: u32) -> Result<sys::Sampler> {
     let native = || -> Result<sys::Sampler, sys::Failure> {
         let mut chain = sys::Sampler::new(Arc::clone(model.native()))?;
+        let suppressed = model.native().suppressed();
+        if !suppressed.is_empty() {
+            let never: Vec<_> = suppressed.iter().map(|t| (*t, f32::NEG_INFINITY)).collect();
+            chain.add_logit_bias(&never)?;
+        }
         for stage in options.plan(seed) {
             add(&mut chain, model, stage)?;
         }

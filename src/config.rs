@@ -112,9 +112,9 @@ pub struct LogConfig {
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are tracing's levels, and all there is to say")]
 pub enum LogLevel {
+    #[default]
     Off,
     Error,
-    #[default]
     Warn,
     Info,
     Debug,

@@ -86,7 +86,7 @@ impl LoadedModel {
     pub(crate) fn load_source(
         source: &ModelSource,
         options: &LoadOptions,
-        mut progress: impl FnMut(f32) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Arc<Self>> {
         match source {
             ModelSource::File(path) => Self::load(path, options, progress),
@@ -98,7 +98,7 @@ impl LoadedModel {
                     tempfile::Builder::new().prefix("inferno-").suffix(".gguf").tempfile().map_err(fail)?;
                 std::io::Write::write_all(&mut file, crate::builtin::MODEL).map_err(fail)?;
                 let options = LoadOptions { mmap: false, ..options.clone() };
-                let mut model = Self::load_file(file.path(), &options, &mut progress)?;
+                let mut model = Self::load_file(file.path(), &options, progress)?;
                 model.fingerprint()?;
                 model.path = crate::builtin::NAME.into();
                 Ok(Arc::new(model))

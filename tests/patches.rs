@@ -1,6 +1,9 @@
 //! Holds the patch series: files and list agree, headers are complete, every patch applies exactly, and what does not is named.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "../build/patch.rs"]
+#[expect(dead_code, reason = "the build uses the rest")]
 mod patch;
 
 use std::{

@@ -37,13 +37,11 @@ impl Settings {
     /// Logs to stderr, if anything is asked for.
     fn log(&self) -> Result<(), Failure> {
         let log = &self.config().log;
-        let asked =
-            self.loaded.explain().iter().any(|s| s.key == "log.level" && s.origin != config::Origin::Default);
         let filter = match env::var(LOG_VARIABLE) {
             Ok(filter) => filter,
-            Err(env::VarError::NotPresent) if asked => {
+            Err(env::VarError::NotPresent) => {
                 let level = match log.level {
-                    config::LogLevel::Off => "off",
+                    config::LogLevel::Off => return Ok(()),
                     config::LogLevel::Error => "error",
                     config::LogLevel::Warn => "warn",
                     config::LogLevel::Info => "info",
@@ -53,7 +51,6 @@ impl Settings {
                 // other crates log what only their authors want to know
                 format!("inferno={level}")
             }
-            Err(env::VarError::NotPresent) => return Ok(()),
             Err(env::VarError::NotUnicode(_)) => {
                 return Err(Failure::usage(format!("{LOG_VARIABLE} is not valid UTF-8")));
             }

@@ -98,9 +98,9 @@ impl ModelBuilder {
     ///
     /// # Errors
     /// As [`LoadedModel::load`].
-    pub fn load_blocking(self, progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
+    pub fn load_blocking(self, mut progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
         self.context.validate()?;
-        let loaded = LoadedModel::load_source(&self.source, &self.load, progress)?;
+        let loaded = LoadedModel::load_source(&self.source, &self.load, &mut progress)?;
         Model::new(loaded, self.context, self.engine.unwrap_or_default())
     }
 }

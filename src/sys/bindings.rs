@@ -771,6 +771,10 @@ unsafe extern "C" {
     pub fn llama_vocab_bos(vocab: *const llama_vocab) -> llama_token;
     pub fn llama_vocab_eos(vocab: *const llama_vocab) -> llama_token;
     pub fn llama_vocab_get_add_bos(vocab: *const llama_vocab) -> bool;
+    pub fn llama_vocab_get_suppress_tokens(
+        vocab: *const llama_vocab,
+        n_suppress_tokens: *mut i32,
+    ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(

@@ -212,6 +212,18 @@ impl Model {
         Some(unsafe { ffi::llama_vocab_eos(self.vocab()) }).filter(|t| *t >= 0)
     }
 
+    /// Tokens that must never be generated, as the file lists them (`tokenizer.ggml.suppress_tokens`).
+    pub(crate) fn suppressed(&self) -> &[i32] {
+        let mut n = 0;
+        // SAFETY: the vocabulary is alive, and n a place for the count.
+        let tokens = unsafe { ffi::llama_vocab_get_suppress_tokens(self.vocab(), &raw mut n) };
+        match usize::try_from(n) {
+            // SAFETY: llama.cpp's vector of n tokens, which lives unchanged as long as the model.
+            Ok(n @ 1..) if !tokens.is_null() => unsafe { std::slice::from_raw_parts(tokens, n) },
+            _ => &[],
+        }
+    }
+
     /// Whether the model wants the beginning-of-text token before a prompt.
     pub(crate) fn adds_bos(&self) -> bool {
         // SAFETY: the vocabulary is alive.

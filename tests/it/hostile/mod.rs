@@ -35,7 +35,10 @@ enum Verdict {
     Crash(String),
 }
 
-fn sets() -> Vec<(&'static str, fn(&Path, usize) -> Option<(String, Model, How)>)> {
+/// The i-th case of a set: its name, its model, and what is done with it.
+type Case = fn(&Path, usize) -> Option<(String, Model, How)>;
+
+fn sets() -> Vec<(&'static str, Case)> {
     vec![
         ("systematic", mutate::systematic),
         ("random", mutate::random),

@@ -307,7 +307,9 @@ fn changes(base: &Model) -> Vec<(String, Change)> {
     all
 }
 
-const SHAPES: &[(&str, fn(&mut Vec<u64>))] = &[
+type Reshape = fn(&mut Vec<u64>);
+
+const SHAPES: &[(&str, Reshape)] = &[
     ("halved", |d| d[0] /= 2),
     ("doubled", |d| d[0] *= 2),
     ("transposed", |d| d.reverse()),
@@ -708,7 +710,8 @@ pub(crate) fn archs(dir: &Path, i: usize) -> Option<(String, Model, How)> {
 /// The smallest model of an architecture that llama.cpp loads, found by asking it: what it misses is added until it
 /// misses nothing. With the last complaint where there is no end to them.
 pub(crate) fn completed(arch: &str, dir: &Path) -> (Model, Option<String>) {
-    static DONE: OnceLock<Mutex<HashMap<String, (Model, Option<String>)>>> = OnceLock::new();
+    type Completed = HashMap<String, (Model, Option<String>)>;
+    static DONE: OnceLock<Mutex<Completed>> = OnceLock::new();
     let done = DONE.get_or_init(Mutex::default);
     if let Some(found) = done.lock().unwrap().get(arch) {
         return found.clone();
@@ -808,7 +811,7 @@ fn amend(model: &mut Model, arch: &str, error: &str) -> bool {
     }
     if error.contains("requires MLA") || error.contains("n_embd_head_qk_nope") {
         for (suffix, value) in [
-            ("attention.key_length", 40),
+            ("attention.key_length", 40u32),
             ("attention.value_length", 32),
             ("attention.key_length_mla", 24),
             ("attention.value_length_mla", 16),
@@ -816,7 +819,7 @@ fn amend(model: &mut Model, arch: &str, error: &str) -> bool {
             ("attention.head_count_kv", 1),
             ("rope.dimension_count", 8),
         ] {
-            model.set(&format!("{arch}.{suffix}"), value as u32);
+            model.set(&format!("{arch}.{suffix}"), value);
         }
         return true;
     }
