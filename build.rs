@@ -44,10 +44,11 @@ fn build() -> Result<(), String> {
     let target = target::Target::from_env()?;
     compile::native(&target, &pin, &staged, &here, &out)?;
 
-    println!("cargo::rustc-env=INFERNO_LLAMA_VERSION={}", pin.get("llama_version")?);
-    println!("cargo::rustc-env=INFERNO_GGML_VERSION={}", pin.get("ggml_version")?);
-    println!("cargo::rustc-env=INFERNO_PATCHES={}", patches.join(" "));
-    println!("cargo::rustc-env=INFERNO_NATIVE_FLAGS={}", target.description());
-    println!("cargo::rustc-env=INFERNO_STAGED_TREE={}", staged.display());
+    // not INFERNO_…: cargo sets them for doctests too, and such variables are settings
+    println!("cargo::rustc-env=NATIVE_LLAMA_VERSION={}", pin.get("llama_version")?);
+    println!("cargo::rustc-env=NATIVE_GGML_VERSION={}", pin.get("ggml_version")?);
+    println!("cargo::rustc-env=NATIVE_PATCHES={}", patches.join(" "));
+    println!("cargo::rustc-env=NATIVE_FLAGS={}", target.description());
+    println!("cargo::rustc-env=NATIVE_STAGED_TREE={}", staged.display());
     Ok(())
 }

@@ -17,10 +17,10 @@ pub struct NativeVersion {
 /// The native engine in this build.
 pub fn native_version() -> NativeVersion {
     NativeVersion {
-        llama_cpp: env!("INFERNO_LLAMA_VERSION"),
-        ggml: env!("INFERNO_GGML_VERSION"),
-        patches: env!("INFERNO_PATCHES"),
-        flags: env!("INFERNO_NATIVE_FLAGS"),
+        llama_cpp: env!("NATIVE_LLAMA_VERSION"),
+        ggml: env!("NATIVE_GGML_VERSION"),
+        patches: env!("NATIVE_PATCHES"),
+        flags: env!("NATIVE_FLAGS"),
     }
 }
 

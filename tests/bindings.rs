@@ -19,7 +19,7 @@ const FUNCTIONS: &[&str] = &[
 #[test]
 fn bindings_are_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let staged = Path::new(env!("INFERNO_STAGED_TREE"));
+    let staged = Path::new(env!("NATIVE_STAGED_TREE"));
     let mut builder = bindgen::Builder::default()
         .header(root.join("src/sys/shim.h").display().to_string())
         .clang_args(["include", "ggml/include"].map(|dir| format!("-I{}", staged.join(dir).display())))

@@ -89,7 +89,7 @@ fn one_patch_changes_what_its_name_says() {
 /// A tree with the files that a patch touches, as they are before it: the staged tree with the series taken back.
 fn pristine(files: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let staged = Path::new(env!("INFERNO_STAGED_TREE"));
+    let staged = Path::new(env!("NATIVE_STAGED_TREE"));
     for file in files {
         let mut text = fs::read_to_string(staged.join(file)).unwrap();
         for name in patch::series(&patches()).unwrap().iter().rev() {
@@ -132,7 +132,7 @@ fn every_patch_applies_exactly_and_in_order() {
         patch::apply(tree.path(), &name, &read(&name)).unwrap();
     }
     for file in files {
-        let staged = fs::read_to_string(Path::new(env!("INFERNO_STAGED_TREE")).join(&file)).unwrap();
+        let staged = fs::read_to_string(Path::new(env!("NATIVE_STAGED_TREE")).join(&file)).unwrap();
         assert_eq!(fs::read_to_string(tree.path().join(&file)).unwrap(), staged, "{file}");
     }
 }
@@ -163,7 +163,7 @@ fn tile_config_assembly(patched: bool) -> String {
     let file = "ggml/src/ggml-cpu/amx/mmq.cpp";
     let tree = pristine(&[file]);
     let path =
-        if patched { Path::new(env!("INFERNO_STAGED_TREE")).join(file) } else { tree.path().join(file) };
+        if patched { Path::new(env!("NATIVE_STAGED_TREE")).join(file) } else { tree.path().join(file) };
     let source = fs::read_to_string(path).unwrap();
     let cut = |from: &str, to: &str| {
         let start = source.find(from).unwrap_or_else(|| panic!("no {from:?} in {file}"));

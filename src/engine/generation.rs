@@ -88,7 +88,7 @@ impl Generation {
         options.validate_for_vocabulary(u32::try_from(model.vocab_size()).unwrap_or(u32::MAX))?;
         let prompt = prompt_tokens(&model, template, &request.prompt)?;
         // at least one token of output must fit, and all of them where their number is asked for
-        let needed = prompt.len() + options.max_tokens.unwrap_or(1);
+        let needed = prompt.len().saturating_add(options.max_tokens.unwrap_or(1));
         if needed > session.limit() {
             return Err(Error::ContextOverflow { needed, limit: session.limit() });
         }

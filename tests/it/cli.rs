@@ -450,12 +450,12 @@ fn options_that_make_no_sense_are_named() {
     place.file("unknown.toml", "[backend_config]\ncontext_sise = 512\n");
     place.file("broken.toml", "[backend_config\n");
     for (arguments, words) in [
-        (&["-c", "0"][..], &["--context-size", "0 is out of range"][..]),
-        (&["-c", "1"], &["--context-size", "1 is out of range"]),
-        (&["-c", "64", "-b", "65"], &["--batch-size", "65 is larger than context_size, which is 64"]),
-        (&["-b", "4096"], &["--batch-size", "4096 is larger than context_size, which is 2048"]),
-        (&["-b", "64", "--ubatch-size", "65"], &["--ubatch-size", "65 is larger than batch_size"]),
-        (&["--threads", "0"], &["--threads", "0 is out of range: 1 to 512"]),
+        (&["-c", "0"][..], &["--context-size", "0 is outside 1 to"][..]),
+        (&["-c", "1"], &["--context-size", "1 is too few"]),
+        (&["-c", "64", "-b", "65"], &["--batch-size", "65 is more than context_size, which is 64"]),
+        (&["-b", "4096"], &["--batch-size", "4096 is more than context_size, which is 2048"]),
+        (&["-b", "64", "--ubatch-size", "65"], &["--ubatch-size", "65 is more than batch_size, which is 64"]),
+        (&["--threads", "0"], &["--threads", "0 is outside 1 to 512"]),
         (&["--top-p", "1.5"], &["--top-p", "1.5 is out of range: above 0, up to 1"]),
         (&["--temperature", "nan"], &["--temperature", "NaN is out of range"]),
         (&["--temperature", "-1"], &["--temperature", "-1 is out of range"]),

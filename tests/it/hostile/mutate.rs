@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-const STAGED: &str = env!("INFERNO_STAGED_TREE");
+const STAGED: &str = env!("NATIVE_STAGED_TREE");
 
 /// Number of cases per architecture: the completed model itself, then mutations of it.
 const ARCH_BASES: &str = include_str!("../../../src/gguf/archs.rs");
