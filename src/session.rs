@@ -1,6 +1,7 @@
 //! One sequence in one context: prefill in chunks, decode, rewind, save and restore.
 
 use crate::{
+    chain::{Chooser, highest},
     device::{DeviceKind, devices},
     error::{Error, Result},
     gguf::TensorType,
@@ -349,7 +350,8 @@ impl Session {
     /// text that it gave should be shown.
     pub fn logits(&mut self) -> Result<&[f32]> {
         let logits = self.context.logits(-1).map_err(|failure| engine("logits", &failure))?;
-        if logits.iter().any(|l| l.is_nan()) {
+        // without a branch in the loop, so that it becomes vector code
+        if logits.iter().fold(false, |found, l| found | l.is_nan()) {
             return Err(Error::Engine { call: "decode", what: "the logits are not numbers".into() });
         }
         Ok(logits)
@@ -392,8 +394,14 @@ impl Session {
     }
 
     /// Picks the next token from the logits of the last decoded one.
-    pub(crate) fn sample(&mut self, sampler: &mut sys::Sampler) -> Result<Token> {
-        let token = sampler.sample(&mut self.context).map_err(|failure| engine("sample", &failure))?;
+    pub(crate) fn sample(&mut self, chooser: &mut Chooser) -> Result<Token> {
+        let token = match chooser {
+            Chooser::Greedy => Token::try_from(highest(self.logits()?)).expect("below the vocabulary's size"),
+            Chooser::Chain(chain) => {
+                self.logits()?; // checks that they are numbers
+                chain.sample(&mut self.context).map_err(|failure| engine("sample", &failure))?
+            }
+        };
         self.model.check_token(token)?;
         Ok(token)
     }

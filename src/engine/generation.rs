@@ -2,12 +2,11 @@
 
 use super::request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
 use crate::{
-    chain,
+    chain::{self, Chooser},
     error::{Error, Result},
     model::{LoadedModel, Token, Tokenize},
     sampling::{SampleOptions, log_softmax_at, top_log_probs},
     session::Session,
-    sys,
     template::ChatTemplate,
     text::{StopMatcher, Stopped, Utf8Buffer},
 };
@@ -43,7 +42,7 @@ pub(crate) fn prompt_tokens(
 #[derive(Debug)]
 pub(crate) struct Generation {
     session: Session,
-    sampler: sys::Sampler,
+    chooser: Chooser,
     options: SampleOptions,
     seed: u32,
     prompt: Vec<Token>,
@@ -95,14 +94,14 @@ impl Generation {
         session.resume();
         let cached = session.reuse_prefix(&prompt)?;
         let seed = options.seed_or_random();
-        let mut sampler = chain::build(&model, &options, seed)?;
+        let mut chooser = chain::build(&model, &options, seed)?;
         for &token in &prompt {
-            sampler.accept(token).map_err(|failure| sys::engine("sampler", &failure))?;
+            chooser.accept(token)?;
         }
         let stop = StopMatcher::new(&options.stop)?;
         Ok(Self {
             session,
-            sampler,
+            chooser,
             options,
             seed,
             prompt,
@@ -156,16 +155,10 @@ impl Generation {
             self.session.decode(self.last)?;
         }
         let logprobs = match self.options.logprobs {
-            Some(n) => {
-                let logits = self.session.logits()?;
-                Some((logits.to_vec(), n))
-            }
-            None => {
-                self.session.logits()?; // checks that they are numbers
-                None
-            }
+            Some(n) => Some((self.session.logits()?.to_vec(), n)),
+            None => None,
         };
-        let token = self.session.sample(&mut self.sampler)?;
+        let token = self.session.sample(&mut self.chooser)?;
         self.times.first.get_or_insert_with(Instant::now);
         self.generated += 1;
         self.last = token;
