@@ -572,7 +572,8 @@ struct Terminal {
 #[cfg(target_os = "linux")]
 impl Terminal {
     fn new(place: &Place, arguments: &str) -> Self {
-        let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_inferno"));
+        // a shell that stays gets Ctrl-C as well, and dash would end with it
+        let command = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_inferno"));
         let mut script = Command::new("script");
         for (name, value) in place.command(&[] as &[&str]).get_envs() {
             match value {
