@@ -2,14 +2,24 @@
 //!
 //! The work is in `build/`. Nothing but a C and a C++ compiler is needed.
 
+#[path = "build/cache.rs"]
+mod cache;
 #[path = "build/compile.rs"]
 mod compile;
 #[path = "build/locate.rs"]
 mod locate;
+#[path = "build/metal.rs"]
+mod metal;
 #[path = "build/patch.rs"]
 mod patch;
 #[path = "build/pin.rs"]
 mod pin;
+#[cfg(feature = "metal-sim")]
+#[path = "build/profiles.rs"]
+mod profiles;
+#[cfg(feature = "metal-sim")]
+#[path = "build/simulator.rs"]
+mod simulator;
 #[path = "build/stage.rs"]
 mod stage;
 #[path = "build/target.rs"]
