@@ -49,20 +49,15 @@ impl Simulator {
         self.dir.join("host/include")
     }
 
-    /// Makes a build one for the simulated macOS.
+    /// Makes a build one for the simulated macOS, which is that of an Intel Mac on any machine (TargetConditionals.h).
+    /// Residency sets are compiled out there, as upstream has it: they change when memory is paged, not what is computed.
     pub(crate) fn dress(&self, mut build: cc::Build) -> cc::Build {
         build
             .compiler(&self.clang)
             .include(self.framework())
             // the code that clang makes for Apple's runtime, which host/ implements
             .flag("-fobjc-runtime=macosx-10.15")
-            .flag("-fblocks")
-            // What Apple's headers would define on an Intel Mac, whatever this machine is: that is where the GPUs are
-            // that the patches are for. It leaves residency sets out, as upstream does there, so that on the Apple
-            // profiles too nothing is said about them; they change when memory is paged, not what is computed.
-            .define("TARGET_OS_OSX", "1")
-            .define("TARGET_CPU_X86_64", "1")
-            .define("__MAC_OS_X_VERSION_MAX_ALLOWED", "150000");
+            .flag("-fblocks");
         build
     }
 
