@@ -1,0 +1,17 @@
+// Counts what lives and what went wrong, and reports it when the process exits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace metal_sim::ledger {
+
+enum class Kind { buffer, command_buffer };
+
+void born(Kind kind, uint64_t bytes = 0);
+void died(Kind kind, uint64_t bytes = 0);
+
+// Something that Metal would not have let pass, or that a kernel did wrong. The same text is printed once.
+void error(const std::string & text);
+
+} // namespace metal_sim::ledger
