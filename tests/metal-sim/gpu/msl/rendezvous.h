@@ -1,0 +1,109 @@
+// How the lanes of a simdgroup wait for one another: at simdgroup functions, and in lockstep at every basic block.
+//
+// Lanes arrive at a site and give way. When no lane is left that could run, those that wait at the same site go on
+// together. Where they wait at several sites the simdgroup has diverged, and the lanes at the lowest program counter go
+// first: code is laid out so that the places where branches meet again come after them.
+#pragma once
+
+#include "abi.h"
+#include "fibre.h"
+
+#define MSL_UNHOOKED __attribute__((no_sanitize("coverage", "kernel-address")))
+
+namespace msl {
+
+MSL_UNHOOKED inline __attribute__((always_inline)) unsigned lowest(uint64_t mask) { return __builtin_ctzll(mask); }
+
+// The lane that runs next: the one after `after`, or in free mode any.
+MSL_UNHOOKED inline __attribute__((always_inline)) unsigned next_lane(worker * w, uint64_t mask, unsigned after) {
+    unsigned from = after + 1;
+    if (w->random) {
+        w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+        from = w->random >> 58;
+    }
+    const uint64_t later = from < 64 ? mask >> from << from : 0;
+    return lowest(later ? later : mask);
+}
+
+MSL_UNHOOKED inline __attribute__((always_inline)) void enter_lane(worker * w, simdgroup * g, unsigned next,
+                                                                   void ** save) {
+    if (!(g->started >> next & 1)) {
+        w->start_lane(w, g, next);
+    }
+    g->current = next;
+    switch_fibre(save, g->lanes[next].sp);
+}
+
+// Lets the lanes at the lowest site go on; none is runnable, and some wait.
+MSL_UNHOOKED __attribute__((noinline, unused)) static void release(worker * w, simdgroup * g) {
+    uint64_t all = g->pending | g->parked;
+    uint64_t first = g->pending;
+    if (!g->uniform || !g->pending || reinterpret_cast<uintptr_t>(g->site) >= g->parked_site) {
+        uintptr_t best = UINTPTR_MAX;
+        uintptr_t second = UINTPTR_MAX;
+        first = 0;
+        for (uint64_t m = all; m; m &= m - 1) {
+            const unsigned i = lowest(m);
+            const auto site = reinterpret_cast<uintptr_t>(g->lanes[i].site);
+            if (site < best) {
+                second = best;
+                best = site;
+                first = 0;
+            } else if (site != best && site < second) {
+                second = site;
+            }
+            if (site == best) {
+                first |= uint64_t(1) << i;
+            }
+        }
+        g->parked = all & ~first;
+        g->parked_site = second;
+    }
+    if (const rendezvous fn = g->lanes[lowest(first)].fn) {
+        fn(g, first);
+        ++w->operations;
+        w->divergent += first != g->alive;
+    }
+    g->pending = 0;
+    g->runnable = first;
+}
+
+// The lane that runs waits at `site`.
+MSL_UNHOOKED inline __attribute__((always_inline)) void arrive(worker * w, simdgroup * g, const void * site,
+                                                               rendezvous fn, void * in, void * out) {
+    const unsigned me = g->current;
+    const uint64_t bit = uint64_t(1) << me;
+    lane & l = g->lanes[me];
+    l.site = site;
+    l.fn = fn;
+    l.in = in;
+    l.out = out;
+    if (!g->pending) {
+        g->site = site;
+        g->uniform = true;
+    } else if (g->site != site) {
+        g->uniform = false;
+    }
+    g->pending |= bit;
+    g->runnable &= ~bit;
+    if (!g->runnable) {
+        if (!fn && g->uniform && reinterpret_cast<uintptr_t>(site) < g->parked_site) {
+            g->runnable = g->pending;
+            g->pending = 0;
+            return;
+        }
+        release(w, g);
+        if (g->runnable & bit) {
+            return;
+        }
+    }
+    enter_lane(w, g, next_lane(w, g->runnable, me), &l.sp);
+}
+
+// Does `fn` together with the other lanes of the simdgroup.
+MSL_UNHOOKED __attribute__((noinline, convergent, unused)) static void meet(rendezvous fn, void * in, void * out) {
+    worker * w = this_worker();
+    arrive(w, w->group, __builtin_return_address(0), fn, in, out);
+}
+
+} // namespace msl
