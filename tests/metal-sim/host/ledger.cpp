@@ -35,9 +35,9 @@ __attribute__((destructor)) void report() {
         const Living & of_kind = of(kind);
         if (of_kind.count > 0) {
             leaks = true;
-            fprintf(stderr, "metal-sim: not released: %lld %s", static_cast<long long>(of_kind.count), what);
+            fprintf(stderr, "metal-sim: not released: %s: %lld", what, static_cast<long long>(of_kind.count));
             if (bytes) {
-                fprintf(stderr, ", %lld bytes", static_cast<long long>(of_kind.bytes));
+                fprintf(stderr, " (%lld bytes)", static_cast<long long>(of_kind.bytes));
             }
             fprintf(stderr, "\n");
         }

@@ -131,7 +131,7 @@ Settings read() {
     bool good = true;
     for (const Variable & variable : variables) {
         const char * value = getenv(variable.name);
-        if (!value) {
+        if (!value || !*value) {
             continue;
         }
         const std::string allowed = variable.read(value, settings);
