@@ -57,7 +57,9 @@ impl Simulator {
             .include(self.framework())
             // the code that clang makes for Apple's runtime, which host/ implements
             .flag("-fobjc-runtime=macosx-10.15")
-            .flag("-fblocks");
+            .flag("-fblocks")
+            // exceptions pass through, but none is Objective-C's
+            .flag("-fno-objc-exceptions");
         build
     }
 
@@ -70,15 +72,17 @@ impl Simulator {
         out: &Path,
         cache: &Cache,
     ) -> Result<Vec<PathBuf>, String> {
-        let cache = cache.with_headers(&self.dir, true)?;
+        let (gpu, host) = (self.dir.join("gpu"), self.dir.join("host"));
+        // not the headers of kernels, in folders of gpu/: they are read when a kernel is compiled
+        let for_gpu = cache.with_headers(&gpu, false)?;
+        let for_host = for_gpu.with_headers(&host, true)?;
         let build = |cpp: bool| {
             let mut build = self.dress(compile::base(target, staged, pin, cpp));
             build
-                .include(self.dir.join("gpu"))
-                .include(self.dir.join("host"))
-                // where the compiler of kernels finds its headers at run time, and by what it compiles them
-                .define("INFERNO_METAL_SIM_DIR", quoted(&self.dir.display().to_string()).as_str())
-                .define("INFERNO_METAL_SIM_CLANG", quoted(&self.clang).as_str());
+                .include(&gpu)
+                .include(&host)
+                // where the compiler of kernels finds its translator and its headers at run time
+                .define("INFERNO_METAL_SIM_DIR", quoted(&gpu.display().to_string()).as_str());
             if cpp {
                 build.std("c++20");
             }
@@ -87,13 +91,14 @@ impl Simulator {
         let table = out.join("metal-sim-profiles.cpp");
         fs::write(&table, profiles::table(&self.profiles)?)
             .map_err(|e| format!("{}: {e}", table.display()))?;
-        let (mut cpp, mut objc) = (vec![table], vec![]);
-        for dir in directories(&self.dir)? {
-            cpp.extend(compile::sources(&dir, &["cpp", "mm"])?);
-            objc.extend(compile::sources(&dir, &["m"])?);
+        let mut objects = for_host.compile(build(true), vec![table])?;
+        for dir in directories(&gpu)? {
+            objects.extend(for_gpu.compile(build(true), compile::sources(&dir, &["cpp"])?)?);
         }
-        let mut objects = cache.compile(build(true), cpp)?;
-        objects.extend(cache.compile(build(false), objc)?);
+        for dir in directories(&host)? {
+            objects.extend(for_host.compile(build(true), compile::sources(&dir, &["cpp", "mm"])?)?);
+            objects.extend(for_host.compile(build(false), compile::sources(&dir, &["m"])?)?);
+        }
         Ok(objects)
     }
 }
