@@ -213,7 +213,6 @@ const Object * load_object(const TranslatedLibrary & library, const std::string 
         hash.name() + ".so",
         [&](const std::string & temporary) {
             std::string text = "#include \"" + library.body() + "\"\n";
-            text += variant.lockstep ? "#include \"lockstep.h\"\n" : "";
             text += variant.accesses ? "#include \"access.h\"\n" : "";
             text += variant.flush_half ? "#include \"flush.h\"\n" : "";
             text += "extern \"C\" __attribute__((visibility(\"default\"))) const msl::object msl_object = {\n"
