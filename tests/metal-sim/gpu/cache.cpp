@@ -63,14 +63,15 @@ std::string cached_file(const std::string & name, const std::function<bool(const
     }
     static std::atomic<unsigned> count;
     const std::string temporary = path + "." + std::to_string(getpid()) + "." + std::to_string(count++) + ".tmp";
-    const bool made = make(temporary);
+    bool made = make(temporary);
     if (made && rename(temporary.c_str(), path.c_str()) != 0) {
         error = path + ": " + strerror(errno);
+        made = false;
     }
     unlink(temporary.c_str());
     // Whoever waits for the lock has its file open, and finds the result first.
     unlink(lock_path.c_str());
-    return made && error.empty() ? path : std::string();
+    return made ? path : std::string();
 }
 
 std::string read_file(const std::string & path) {

@@ -145,7 +145,8 @@ static std::vector<std::string> compile_flags(const Variant & variant) {
 #endif
     };
     if (variant.lockstep) {
-        flags.push_back("-fsanitize-coverage=trace-pc");
+        // Without pruning: it would leave out the blocks where branches meet again.
+        flags.push_back("-fsanitize-coverage=trace-pc,no-prune");
     }
     if (variant.accesses) {
         // All accesses of any size call out, and none is left out because another one covers it.
@@ -212,7 +213,6 @@ const Object * load_object(const TranslatedLibrary & library, const std::string 
         hash.name() + ".so",
         [&](const std::string & temporary) {
             std::string text = "#include \"" + library.body() + "\"\n";
-            text += variant.lockstep ? "#include \"lockstep.h\"\n" : "";
             text += variant.accesses ? "#include \"access.h\"\n" : "";
             text += variant.flush_half ? "#include \"flush.h\"\n" : "";
             text += "extern \"C\" __attribute__((visibility(\"default\"))) const msl::object msl_object = {\n"

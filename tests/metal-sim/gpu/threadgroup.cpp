@@ -21,6 +21,12 @@ uint64_t scramble(uint64_t x) {
     return x ^ x >> 31;
 }
 
+// A red zone as it should be.
+const char * intact() {
+    static const std::vector<uint16_t> zone(red_zone / 2, red);
+    return reinterpret_cast<const char *>(zone.data());
+}
+
 void fill(char * start, uint32_t size, uint16_t value) {
     if (size >= 2) {
         std::fill_n(reinterpret_cast<uint16_t *>(start), size / 2, value);
@@ -112,7 +118,7 @@ void Threadgroup::begin(Worker & worker, const Grid & grid, uint64_t index) {
     shared_.barrier_site = nullptr;
     shared_.barriers_differ = false;
     for (const Piece & piece : pieces_) {
-        fill(piece.start, piece.size, poison);
+        memset(piece.start, poison & 0xff, piece.size);
     }
     for (unsigned i = 0; i < simdgroups; ++i) {
         const unsigned count = std::min(grid.threads - i * width, width);
@@ -190,12 +196,12 @@ void Threadgroup::pass_barrier() {
 void Threadgroup::check_red_zones() {
     for (const Piece & piece : pieces_) {
         char * zone = piece.start + piece.size + (piece.size & 1);
-        const auto * words = reinterpret_cast<const uint16_t *>(zone);
-        uint32_t last = 0;
-        for (uint32_t i = red_zone / 2; i > 0 && !last; --i) {
-            last = words[i - 1] != red ? i * 2 : 0;
-        }
-        if (last) {
+        if (memcmp(zone, intact(), red_zone) != 0) {
+            uint32_t last = red_zone;
+            while (zone[last - 1] == intact()[last - 1]) {
+                --last;
+            }
+            last = (last + 1) / 2 * 2;
             fill(zone, red_zone, red);
             fail("writes " + std::to_string(last) + " bytes past the end of " +
                  (piece.index >= 0 ? "threadgroup buffer " + std::to_string(piece.index) : "the arrays it declares") +

@@ -247,7 +247,7 @@ class Library:
             return f"{m[1]}auto & {m[3]} = msl::threadgroup_array<{kind}, {self.arrays - 1}>();"
 
         return re.sub(
-            r"([;{}]\s*)threadgroup\s+((?:\w+::)*\w+(?:\s*<[^;*&]*?>)?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);", replace, body
+            r"(?<=[;{}])(\s*)threadgroup\s+((?:\w+::)*\w+(?:\s*<[^;*&]*?>)?)\s+(\w+)\s*((?:\[[^\]]*\]\s*)*);", replace, body
         )
 
     def kernel(self, text, head, body):

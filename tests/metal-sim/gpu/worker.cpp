@@ -129,7 +129,7 @@ void Worker::run_lanes() {
     }
 }
 
-void Worker::wait_at_barrier(msl::worker * self, const void * site) {
+void * Worker::wait_at_barrier(msl::worker * self, const void * site, void * sp) {
     msl::simdgroup * group = self->group;
     msl::threadgroup * threadgroup = group->threadgroup;
     const unsigned me = group->current;
@@ -144,12 +144,11 @@ void Worker::wait_at_barrier(msl::worker * self, const void * site) {
     if (!group->runnable && (group->pending | group->parked)) {
         msl::release(self, group);
     }
-    void ** save = &group->lanes[me].sp;
-    if (group->runnable) {
-        msl::enter_lane(self, group, msl::next_lane(self, group->runnable, me), save);
-    } else {
-        msl::switch_fibre(save, self->scheduler);
+    group->lanes[me].sp = sp;
+    if (!group->runnable) {
+        return self->scheduler;
     }
+    return msl::enter_lane(self, group, msl::next_lane(self, group->runnable, me));
 }
 
 bool Worker::enter(msl::simdgroup & group, unsigned lane) {
@@ -161,7 +160,7 @@ bool Worker::enter(msl::simdgroup & group, unsigned lane) {
         return false;
     }
     active_worker = this;
-    msl::enter_lane(state_, &group, lane, &state_->scheduler);
+    msl::switch_fibre(&state_->scheduler, msl::enter_lane(state_, &group, lane));
     active_worker = nullptr;
     state_->group = nullptr;
     return true;

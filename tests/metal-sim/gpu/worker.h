@@ -37,7 +37,7 @@ class Worker {
 
   private:
     static void start_lane(msl::worker * self, msl::simdgroup * group, unsigned lane);
-    static void wait_at_barrier(msl::worker * self, const void * site);
+    static void * wait_at_barrier(msl::worker * self, const void * site, void * sp);
     static void run_lanes();
 
     int take_stack();

@@ -228,7 +228,8 @@ bool Run::finish(const Prepared & prepared, const gpu::Outcome & outcome, Pass::
         if (settings().gpu.count_bytes) {
             line.put("bytes_read", outcome.counts.bytes_read)
                 .put("bytes_written", outcome.counts.bytes_written)
-                .put("bytes_read_of", outcome.counts.bytes_read_of);
+                .put("bytes_read_of", outcome.counts.bytes_read_of)
+                .put("bytes_written_of", outcome.counts.bytes_written_of);
         }
         log(line);
     }

@@ -328,6 +328,14 @@ void * _objc_empty_vtable = nullptr;
 
 id objc_msgSend(id receiver, const char * selector);
 
+// What clang names for cleanups in Objective-C when exceptions are on. No exception is thrown by Objective-C here, but
+// one of C++ may pass through.
+int __gcc_personality_v0(int, int, uint64_t, void *, void *);
+
+int __objc_personality_v0(int version, int actions, uint64_t exception_class, void * exception, void * context) {
+    return __gcc_personality_v0(version, actions, exception_class, exception, context);
+}
+
 id objc_alloc(Class cls) {
     Type * type = type_of(cls);
     auto object = static_cast<Object *>(calloc(1, type->data->instance_size));

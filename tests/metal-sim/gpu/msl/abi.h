@@ -96,7 +96,7 @@ struct worker {
 
     // Called by objects on a fibre.
     void (*start_lane)(worker * self, simdgroup * group, unsigned lane);
-    void (*barrier)(worker * self, const void * site);
+    void * (*barrier)(worker * self, const void * site, void * sp); // the stack pointer of what runs next
 };
 
 // A function constant of a library: where its value stands in the block that kernels read.

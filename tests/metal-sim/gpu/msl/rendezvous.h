@@ -25,13 +25,13 @@ MSL_UNHOOKED inline __attribute__((always_inline)) unsigned next_lane(worker * w
     return lowest(later ? later : mask);
 }
 
-MSL_UNHOOKED inline __attribute__((always_inline)) void enter_lane(worker * w, simdgroup * g, unsigned next,
-                                                                   void ** save) {
-    if (!(g->started >> next & 1)) {
+// Makes `next` the lane that runs; the result is its stack pointer.
+MSL_UNHOOKED inline __attribute__((always_inline)) void * enter_lane(worker * w, simdgroup * g, unsigned next) {
+    if (__builtin_expect(!(g->started >> next & 1), 0)) {
         w->start_lane(w, g, next);
     }
     g->current = next;
-    switch_fibre(save, g->lanes[next].sp);
+    return g->lanes[next].sp;
 }
 
 // Lets the lanes at the lowest site go on; none is runnable, and some wait.
@@ -68,9 +68,11 @@ MSL_UNHOOKED __attribute__((noinline, unused)) static void release(worker * w, s
     g->runnable = first;
 }
 
-// The lane that runs waits at `site`.
-MSL_UNHOOKED inline __attribute__((always_inline)) void arrive(worker * w, simdgroup * g, const void * site,
-                                                               rendezvous fn, void * in, void * out) {
+// The lane that runs waits at `site`, with its registers saved at `sp`. The result is the stack pointer of the lane that
+// goes on.
+MSL_UNHOOKED inline __attribute__((always_inline)) void * arrive(worker * w, const void * site, void * sp, rendezvous fn,
+                                                                 void * in, void * out) {
+    simdgroup * g = w->group;
     const unsigned me = g->current;
     const uint64_t bit = uint64_t(1) << me;
     lane & l = g->lanes[me];
@@ -78,6 +80,7 @@ MSL_UNHOOKED inline __attribute__((always_inline)) void arrive(worker * w, simdg
     l.fn = fn;
     l.in = in;
     l.out = out;
+    l.sp = sp;
     if (!g->pending) {
         g->site = site;
         g->uniform = true;
@@ -90,20 +93,14 @@ MSL_UNHOOKED inline __attribute__((always_inline)) void arrive(worker * w, simdg
         if (!fn && g->uniform && reinterpret_cast<uintptr_t>(site) < g->parked_site) {
             g->runnable = g->pending;
             g->pending = 0;
-            return;
+            return sp;
         }
         release(w, g);
         if (g->runnable & bit) {
-            return;
+            return sp;
         }
     }
-    enter_lane(w, g, next_lane(w, g->runnable, me), &l.sp);
-}
-
-// Does `fn` together with the other lanes of the simdgroup.
-MSL_UNHOOKED __attribute__((noinline, convergent, unused)) static void meet(rendezvous fn, void * in, void * out) {
-    worker * w = this_worker();
-    arrive(w, w->group, __builtin_return_address(0), fn, in, out);
+    return enter_lane(w, g, next_lane(w, g->runnable, me));
 }
 
 } // namespace msl

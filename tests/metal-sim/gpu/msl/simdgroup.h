@@ -2,16 +2,11 @@
 #pragma once
 
 #include "math.h"
-#include "rendezvous.h"
+#include "meet.h"
 
 #define MSL_INLINE __attribute__((always_inline)) inline
 
 namespace msl {
-
-__attribute__((noinline, convergent, unused)) MSL_UNHOOKED static void wait_for_threadgroup() {
-    worker * w = this_worker();
-    w->barrier(w, __builtin_return_address(0));
-}
 
 inline simdgroup * this_simdgroup() { return this_worker()->group; }
 inline unsigned this_lane() { return this_simdgroup()->current; }
