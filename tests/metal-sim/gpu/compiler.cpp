@@ -134,7 +134,7 @@ std::shared_ptr<Library> library_from_source(const std::string & source,
 // off for the same reason. Half is rounded after each operation, as GPUs do, and a literal without suffix is a float.
 static std::vector<std::string> compile_flags(const Variant & variant) {
     std::vector<std::string> flags = {
-        "-std=gnu++20", "-O1", "-fPIC", "-shared", "-fuse-ld=lld-19", "-fvisibility=hidden", "-nostdinc++",
+        "-std=gnu++20", "-O2", "-fPIC", "-shared", "-fuse-ld=lld-19", "-fvisibility=hidden", "-nostdinc++",
         "-Xclang", "-ffloat16-excess-precision=none", "-Xclang", "-cl-single-precision-constant", "-ffp-contract=off",
         "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-math-errno",
         "-fno-stack-protector", "-w", "-ferror-limit=20",
@@ -149,10 +149,11 @@ static std::vector<std::string> compile_flags(const Variant & variant) {
         flags.push_back("-fsanitize-coverage=trace-pc,no-prune");
     }
     if (variant.accesses) {
-        // All accesses of any size call out, and none is left out because another one covers it.
+        // All accesses of any size call out, none is left out because another one covers it, and none is merged with
+        // its neighbours into one that the source does not have.
         for (const char * option :
              {"-asan-instrumentation-with-call-threshold=0", "-asan-stack=0", "-asan-globals=0", "-asan-opt=0",
-              "-asan-kernel-mem-intrinsic-prefix=1"}) {
+              "-asan-kernel-mem-intrinsic-prefix=1", "-aggressive-instcombine-max-scan-instrs=0"}) {
             flags.push_back("-mllvm");
             flags.push_back(option);
         }

@@ -230,6 +230,9 @@ std::string Threadgroup::place(uintptr_t address) const {
     char text[32];
     snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(address));
     std::string result = text;
+    if (address < 65536) {
+        return result + ", as if through a buffer that is not bound";
+    }
     const msl::range * nearest = nullptr;
     uintptr_t least = UINTPTR_MAX;
     for (const msl::range & r : grid_->ranges) {

@@ -194,7 +194,7 @@ class Library:
         self.arrays = 0
 
     def translate(self, text):
-        # Loops are unrolled as the compiler sees fit, whatever the source asks of a GPU's.
+        # Loops are unrolled as the compiler sees fit: what is asked of a GPU's makes code that takes long to compile.
         text = re.sub(r"^\s*#\s*pragma\b.*$", "", text, flags=re.M)
         for declaration, body in declarations(text):
             self.declaration(declaration, body)

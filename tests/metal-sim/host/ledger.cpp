@@ -4,9 +4,11 @@
 #include "trace.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <unistd.h>
 
 namespace metal_sim::ledger {
@@ -22,6 +24,8 @@ Living living[2];
 
 std::atomic<uint64_t> errors{0};
 
+std::atomic<int> at_work{0};
+
 Living & of(Kind kind) { return living[static_cast<size_t>(kind)]; }
 
 constexpr int exit_status = 70; // EX_SOFTWARE
@@ -29,6 +33,10 @@ constexpr int exit_status = 70; // EX_SOFTWARE
 // A destructor function of the executable runs after everything that was registered with atexit, so after the backend
 // has freed its devices.
 __attribute__((destructor)) void report() {
+    // a thread that is in a kernel is not waited for longer than this
+    for (int i = 0; i < 200 && at_work > 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     trace::finish();
     bool leaks = false;
     const auto tell = [&](Kind kind, const char * what, bool bytes) {
@@ -64,6 +72,10 @@ void died(Kind kind, uint64_t bytes) {
     of(kind).count -= 1;
     of(kind).bytes -= static_cast<int64_t>(bytes);
 }
+
+void begin_work() { at_work += 1; }
+
+void end_work() { at_work -= 1; }
 
 void error(const std::string & text) {
     static std::mutex mutex;

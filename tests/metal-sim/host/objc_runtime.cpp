@@ -359,12 +359,14 @@ Class objc_opt_class(id object) {
     if (!object) {
         return nullptr;
     }
-    return object_of(object)->isa->meta() ? reinterpret_cast<Class>(object) : object->isa;
+    return object_of(object)->isa->meta() ? reinterpret_cast<Class>(object) : object_getClass(object);
 }
 
-BOOL objc_opt_isKindOfClass(id object, Class cls) { return object && class_isSubclass(object->isa, cls); }
+BOOL objc_opt_isKindOfClass(id object, Class cls) { return object && class_isSubclass(object_getClass(object), cls); }
 
-BOOL objc_opt_respondsToSelector(id object, SEL selector) { return object && class_hasMethod(object->isa, selector); }
+BOOL objc_opt_respondsToSelector(id object, SEL selector) {
+    return object && class_hasMethod(object_getClass(object), selector);
+}
 
 void objc_free_instance(id object) {
     destroy_members(object_of(object));
@@ -386,7 +388,7 @@ void objc_release(id object) {
     if (before == 1) {
         objc_msgSend(object, "dealloc");
     } else if (before < 1) {
-        fprintf(stderr, "metal-sim: a %s was released more often than retained\n", class_getName(object->isa));
+        fprintf(stderr, "metal-sim: a %s was released more often than retained\n", class_getName(object_getClass(object)));
         abort();
     }
 }
@@ -410,7 +412,7 @@ void objc_autoreleasePoolPop(void * pool) { autoreleased.drain(reinterpret_cast<
 
 // A collection changed while a `for … in` went through it.
 void objc_enumerationMutation(id collection) {
-    fprintf(stderr, "metal-sim: a %s changed while it was enumerated\n", class_getName(collection->isa));
+    fprintf(stderr, "metal-sim: a %s changed while it was enumerated\n", class_getName(object_getClass(collection)));
     abort();
 }
 
@@ -430,7 +432,7 @@ void objc_setProperty_nonatomic_copy(id object, SEL, id value, ptrdiff_t offset)
 
 const char * class_getName(Class cls) { return type_of(cls)->data->name; }
 
-Class object_getClass(id object) { return object ? object->isa : nullptr; }
+Class object_getClass(id object) { return object ? reinterpret_cast<Class>(object_of(object)->isa) : nullptr; }
 
 BOOL class_isSubclass(Class cls, Class of) {
     for (const Type * type = type_of(cls); type; type = type->super) {

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <regex>
 #include <thread>
 
 using namespace metal_sim;
@@ -25,6 +26,12 @@ struct SimQueueState {
     bool closed = false;
     std::thread thread;
 };
+
+// The trace has no addresses, which differ from run to run.
+static std::string without_addresses(const std::string & text) {
+    static const std::regex address("0x[0-9a-f]+");
+    return std::regex_replace(text, address, "0x…");
+}
 
 @implementation SimCommandBuffer
 
@@ -144,7 +151,7 @@ struct SimQueueState {
     if (trace::on()) {
         trace::Line line("command_buffer");
         line.put("device", std::string(queue->device->profile->id)).put("number", number);
-        line.put("error", execution.error);
+        line.put("error", without_addresses(execution.error));
         trace::complete(place, line.text() + execution.trace);
     }
     // commands hold buffers, which are free once the command buffer is done
@@ -181,11 +188,13 @@ void execute_queue(const std::shared_ptr<SimQueueState> & state) {
             }
             next = state->enqueued.front();
             state->enqueued.pop_front();
+            ledger::begin_work();
         }
         void * pool = objc_autoreleasePoolPush();
         [next run];
         [next release];
         objc_autoreleasePoolPop(pool);
+        ledger::end_work();
     }
 }
 

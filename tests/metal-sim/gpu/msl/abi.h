@@ -25,7 +25,7 @@ using rendezvous = void (*)(simdgroup * group, uint64_t mask);
 struct lane {
     void * sp;        // of its fibre, while another one runs
     const void * site; // where it waits
-    rendezvous fn;    // what it waits for; null: only for the other lanes to get there
+    rendezvous fn;    // the simdgroup function that it waits at
     void * in;        // argument and result of fn, on the lane's stack
     void * out;
     int stack;        // number of its stack in the area; -1 before it starts
@@ -38,10 +38,11 @@ struct simdgroup {
     uint64_t started;    // have a stack
     uint64_t runnable;   // can go on
     uint64_t pending;    // wait at a site since the last release
-    uint64_t parked;     // wait at sites after those of the lanes that run now: the simdgroup has diverged
+    uint64_t parked;     // wait while others go first: the simdgroup has diverged
+    uint64_t at_functions; // the pending and parked lanes that wait at simdgroup functions
     uint64_t at_barrier; // wait for the rest of the threadgroup
     const void * site;   // of the first of the pending lanes
-    uintptr_t parked_site; // the lowest of the parked lanes; the highest address when there are none
+    uintptr_t parked_site; // the lowest of the parked lanes at basic blocks; the highest address when there are none
     bool uniform;        // all pending lanes wait at `site`
     unsigned current;    // lane that runs
     unsigned width;      // lanes of a full simdgroup

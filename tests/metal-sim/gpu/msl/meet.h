@@ -52,7 +52,7 @@ extern "C" MSL_UNHOOKED __attribute__((naked, visibility("hidden"), unused)) voi
 
 namespace msl {
 
-// Does `fn` together with the other lanes of the simdgroup; null: waits for them.
+// Does `fn` together with the other lanes of the simdgroup.
 __attribute__((naked, noinline, convergent, unused)) MSL_UNHOOKED static void meet(rendezvous fn, void * in, void * out) {
     MSL_STUB("msl_meet", MSL_THREE_ARGUMENTS);
 }

@@ -2,7 +2,9 @@
 //
 // Lanes arrive at a site and give way. When no lane is left that could run, those that wait at the same site go on
 // together. Where they wait at several sites the simdgroup has diverged, and the lanes at the lowest program counter go
-// first: code is laid out so that the places where branches meet again come after them.
+// first: code is laid out so that the places where branches meet again come after them. That is a habit of compilers and
+// not a law, so a simdgroup function waits until no lane is left at a mere basic block: who takes part in it does then
+// not depend on where the compiler has put the blocks in between.
 #pragma once
 
 #include "abi.h"
@@ -34,15 +36,16 @@ MSL_UNHOOKED inline __attribute__((always_inline)) void * enter_lane(worker * w,
     return g->lanes[next].sp;
 }
 
-// Lets the lanes at the lowest site go on; none is runnable, and some wait.
+// Chooses the lanes that go on; none is runnable, and some wait.
 MSL_UNHOOKED __attribute__((noinline, unused)) static void release(worker * w, simdgroup * g) {
-    uint64_t all = g->pending | g->parked;
-    uint64_t first = g->pending;
-    if (!g->uniform || !g->pending || reinterpret_cast<uintptr_t>(g->site) >= g->parked_site) {
+    const uint64_t all = g->pending | g->parked;
+    const uint64_t at_blocks = all & ~g->at_functions;
+    const uint64_t candidates = at_blocks ? at_blocks : all;
+    uint64_t first = candidates;
+    uintptr_t second = UINTPTR_MAX;
+    if (candidates != g->pending || !g->uniform) {
         uintptr_t best = UINTPTR_MAX;
-        uintptr_t second = UINTPTR_MAX;
-        first = 0;
-        for (uint64_t m = all; m; m &= m - 1) {
+        for (uint64_t m = candidates; m; m &= m - 1) {
             const unsigned i = lowest(m);
             const auto site = reinterpret_cast<uintptr_t>(g->lanes[i].site);
             if (site < best) {
@@ -56,20 +59,21 @@ MSL_UNHOOKED __attribute__((noinline, unused)) static void release(worker * w, s
                 first |= uint64_t(1) << i;
             }
         }
-        g->parked = all & ~first;
-        g->parked_site = second;
     }
-    if (const rendezvous fn = g->lanes[lowest(first)].fn) {
-        fn(g, first);
+    g->parked = all & ~first;
+    g->parked_site = at_blocks ? second : UINTPTR_MAX;
+    if (!at_blocks) {
+        g->lanes[lowest(first)].fn(g, first);
         ++w->operations;
         w->divergent += first != g->alive;
     }
+    g->at_functions &= ~first;
     g->pending = 0;
     g->runnable = first;
 }
 
-// The lane that runs waits at `site`, with its registers saved at `sp`. The result is the stack pointer of the lane that
-// goes on.
+// The lane that runs waits at `site`, with its registers saved at `sp`: at a simdgroup function, or where `fn` is null at
+// a basic block. The result is the stack pointer of the lane that goes on.
 MSL_UNHOOKED inline __attribute__((always_inline)) void * arrive(worker * w, const void * site, void * sp, rendezvous fn,
                                                                  void * in, void * out) {
     simdgroup * g = w->group;
@@ -77,10 +81,13 @@ MSL_UNHOOKED inline __attribute__((always_inline)) void * arrive(worker * w, con
     const uint64_t bit = uint64_t(1) << me;
     lane & l = g->lanes[me];
     l.site = site;
-    l.fn = fn;
-    l.in = in;
-    l.out = out;
     l.sp = sp;
+    if (fn) {
+        l.fn = fn;
+        l.in = in;
+        l.out = out;
+        g->at_functions |= bit;
+    }
     if (!g->pending) {
         g->site = site;
         g->uniform = true;

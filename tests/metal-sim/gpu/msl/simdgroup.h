@@ -23,8 +23,6 @@ template <class R, class T> MSL_INLINE R together(rendezvous fn, T v) {
     return r;
 }
 
-template <class F> struct element { typedef F type; };
-
 struct plus { template <class T> static T of(T a, T b) { return T(a + b); } };
 struct times { template <class T> static T of(T a, T b) { return T(a * b); } };
 struct largest { template <class T> static T of(T a, T b) { return b > a ? b : a; } };
@@ -106,6 +104,8 @@ MSL_UNHOOKED __attribute__((flatten, noinline, unused)) static void presence(sim
     }
 }
 
+MSL_UNHOOKED __attribute__((noinline, unused)) static void nothing(simdgroup *, uint64_t) {}
+
 constexpr uint32_t fault_simd_max_half = 1 << 0; // as in gpu.h
 
 template <class T, class F> MSL_INLINE T extreme(T v) {
@@ -136,7 +136,7 @@ enum class mem_flags {
 constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(int(a) | int(b)); }
 
 MSL_INLINE void threadgroup_barrier(mem_flags) { msl::wait_for_threadgroup(); }
-MSL_INLINE void simdgroup_barrier(mem_flags) { msl::meet(nullptr, nullptr, nullptr); }
+MSL_INLINE void simdgroup_barrier(mem_flags) { msl::meet(&msl::nothing, nullptr, nullptr); }
 
 template <class T> MSL_INLINE T simd_sum(T v) { return msl::together<T>(&msl::reduce<T, msl::plus>, v); }
 template <class T> MSL_INLINE T simd_product(T v) { return msl::together<T>(&msl::reduce<T, msl::times>, v); }
