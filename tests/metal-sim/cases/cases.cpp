@@ -5,6 +5,7 @@
 
 #include <cstdarg>
 #include <map>
+#include <tuple>
 
 static ggml_backend_t device;
 static ggml_backend_t cpu;
@@ -201,7 +202,7 @@ static bool attention_masks() {
 
 // --- quantised weights
 
-// The weights times a unit matrix: every weight as the device decodes it, against the exact decoding.
+// A product with weights of that deviation, against doubles and the exact decoding.
 static double decoding_error(ggml_type type, float deviation, int64_t columns) {
     const int64_t inner = 256, rows = 64;
     const Floats weights = normal(inner * rows, deviation, 5), input = normal(inner * columns, 1.0f, 6);
@@ -222,13 +223,19 @@ static double decoding_error(ggml_type type, float deviation, int64_t columns) {
     return error_of(ours.values, reference);
 }
 
+// A deviation of 0.005 makes K-quants' scales subnormal halves; with 0.1 they are normal and their sixteenths are not.
 static bool small_weights() {
     bool passed = true;
-    const double q5_k = decoding_error(GGML_TYPE_Q5_K, 0.005f, 8);
-    for (auto [type, deviation] : {std::pair(GGML_TYPE_Q4_K, 0.005f), {GGML_TYPE_Q4_0, 0.0005f}, {GGML_TYPE_Q4_1, 0.0005f}, {GGML_TYPE_Q5_0, 0.0005f}}) {
+    const std::tuple<ggml_type, float, float> made[] = {
+        {GGML_TYPE_Q4_K, 0.005f, 0.005f}, {GGML_TYPE_Q4_K, 0.1f, 0.1f},     {GGML_TYPE_Q4_0, 0.0005f, 0.1f},
+        {GGML_TYPE_Q4_1, 0.0005f, 0.1f},  {GGML_TYPE_Q5_0, 0.0010f, 0.1f},
+    };
+    for (auto [type, deviation, of_q5_k] : made) {
         for (int64_t columns : {4, 8}) {
             const double error = decoding_error(type, deviation, columns);
-            passed &= check(error <= 4 * q5_k + 1e-12, "%s, %d columns: error %.3g; q5_K %.3g", ggml_type_name(type), (int) columns, error, q5_k);
+            const double q5_k = decoding_error(GGML_TYPE_Q5_K, of_q5_k, columns);
+            passed &= check(error <= 4 * q5_k + 1e-12, "%s, deviation %g, %d columns: error %.3g; q5_K %.3g",
+                            ggml_type_name(type), deviation, (int) columns, error, q5_k);
         }
     }
     return passed;
@@ -255,6 +262,55 @@ static bool solve_tri() {
     return passed;
 }
 
+// --- what a device can be asked
+
+static const Build soft_max = [](Maker & m) {
+    return ggml_soft_max(m.context, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9)));
+};
+static const Build rms_norm = [](Maker & m) {
+    return ggml_rms_norm(m.context, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9)), 1e-5f);
+};
+static const Build product = [](Maker & m) {
+    return ggml_mul_mat(m.context, m.input(GGML_TYPE_Q4_0, {256, 48}, normal(256 * 48, 1.0f, 9)),
+                        m.input(GGML_TYPE_F32, {256, 1}, normal(256, 1.0f, 10)));
+};
+static const Build rope = [](Maker & m) {
+    return ggml_rope(m.context, m.input(GGML_TYPE_F32, {64, 2, 3}, normal(384, 1.0f, 9)), m.integers({3}, {0, 5, 9}), 64, 0);
+};
+static const Build sum = [](Maker & m) {
+    auto * a = m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9));
+    return ggml_add(m.context, a, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 10)));
+};
+
+static bool supports(const char * what, const Build & build, bool expected) {
+    const bool supported = compute(device, build).supported;
+    return check(supported == expected, "%s is %ssupported", what, supported ? "" : "not ");
+}
+
+// For simdgroups of 32 threads that can be reduced.
+static bool reductions() {
+    return agrees_with_cpu("soft_max", soft_max, 1e-10) & agrees_with_cpu("rms_norm", rms_norm, 1e-10) &
+           agrees_with_cpu("mul_mat", product, 5e-4); // the CPU quantises the vector
+}
+
+// For simdgroups of another width.
+static bool any_width() {
+    return supports("soft_max", soft_max, false) & supports("rms_norm", rms_norm, false) &
+           supports("mul_mat", product, false) & agrees_with_cpu("rope", rope, 1e-10) & agrees_with_cpu("add", sum, 1e-10);
+}
+
+// With the pipelines of soft_max made nil.
+static bool nil_pipeline() {
+    return supports("soft_max", soft_max, false) & agrees_with_cpu("rms_norm", rms_norm, 1e-10);
+}
+
+// The same on a GPU that is believed without being asked: an error, and what comes after is right.
+static bool nil_pipeline_later() {
+    const Result result = compute(device, soft_max);
+    return check(result.status == GGML_STATUS_FAILED, "soft_max: status %d", result.status) &
+           agrees_with_cpu("rms_norm", rms_norm, 1e-10);
+}
+
 static const std::map<std::string, bool (*)()> cases = {
     {"memset_range", memset_range},
     {"attention_vec", attention_vec},
@@ -262,6 +318,10 @@ static const std::map<std::string, bool (*)()> cases = {
     {"attention_masks", attention_masks},
     {"small_weights", small_weights},
     {"solve_tri", solve_tri},
+    {"reductions", reductions},
+    {"any_width", any_width},
+    {"nil_pipeline", nil_pipeline},
+    {"nil_pipeline_later", nil_pipeline_later},
 };
 
 int main(int count, char ** words) {
