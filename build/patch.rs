@@ -17,14 +17,28 @@ pub(crate) fn series(patches: &Path) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// Copies `patches/overlay` into the tree, then applies every patch of the series. Returns the patches' names
-/// without `.patch`.
-pub(crate) fn apply_series(patches: &Path, tree: &Path) -> Result<Vec<String>, String> {
+/// Copies `patches/overlay` into the tree, then applies every patch of the series but those to leave out. Returns the
+/// names of those applied, without `.patch`.
+///
+/// `leave_out` holds names without `.patch`, or beginnings of names with a `*` behind them, separated by commas.
+pub(crate) fn apply_series(patches: &Path, tree: &Path, leave_out: &str) -> Result<Vec<String>, String> {
     let overlay = patches.join("overlay");
     if overlay.is_dir() {
         copy_new(&overlay, tree)?;
     }
-    let names = series(patches)?;
+    let mut names = series(patches)?;
+    for pattern in leave_out.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let matches = |name: &String| {
+            let name = name.trim_end_matches(".patch");
+            pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start))
+        };
+        if !names.iter().any(matches) {
+            return Err(format!(
+                "there is no patch {pattern} to leave out; patches/series lists those there are"
+            ));
+        }
+        names.retain(|name| !matches(name));
+    }
     for name in &names {
         let path = patches.join(name);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
