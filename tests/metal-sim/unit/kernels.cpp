@@ -11,6 +11,10 @@
 using half = _Float16;
 
 static std::shared_ptr<gpu::Library> upstream(const std::string & name) {
+    if (upstream_libraries().empty()) {
+        printf("the variable INFERNO_LLAMA_CPP does not name a source tree of llama.cpp\n");
+        exit(2);
+    }
     std::string error;
     const auto result = gpu::library_from_source(
         upstream_source(name), {{"GGML_METAL_HAS_BF16", "1"}, {"GGML_METAL_EMBED_LIBRARY", "1"}}, error);
