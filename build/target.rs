@@ -8,6 +8,17 @@ pub(crate) struct Target {
     /// Flags that choose the instruction set, `-march=native` unless told otherwise.
     pub(crate) march: Vec<String>,
     pub(crate) openmp: bool,
+    pub(crate) metal: Metal,
+}
+
+/// What the Metal backend is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metal {
+    Absent,
+    /// The system's Metal.
+    Framework,
+    /// The simulated GPU of `tests/metal-sim`.
+    Simulated,
 }
 
 impl Target {
@@ -17,13 +28,20 @@ impl Target {
         let cross = get("HOST")? != get("TARGET")?;
         let march = march(&arch, cross)?;
         let openmp = openmp(&os)?;
-        Ok(Self { os, arch, march, openmp })
+        let metal = metal(&os)?;
+        Ok(Self { os, arch, march, openmp, metal })
     }
 
     /// One line for `inferno --version`.
     pub(crate) fn description(&self) -> String {
         let march = if self.march.is_empty() { "baseline".to_owned() } else { self.march.join(" ") };
-        format!("{march}, {}", if self.openmp { "OpenMP" } else { "ggml threads" })
+        let threads = if self.openmp { "OpenMP" } else { "ggml threads" };
+        let metal = match self.metal {
+            Metal::Absent => "",
+            Metal::Framework => ", Metal",
+            Metal::Simulated => ", simulated Metal",
+        };
+        format!("{march}, {threads}{metal}")
     }
 }
 
@@ -52,11 +70,36 @@ fn march(arch: &str, cross: bool) -> Result<Vec<String>, String> {
 
 /// OpenMP where the compiler has it, for the reason measured in ARCHITECTURE.md; `INFERNO_OPENMP=0|1` decides by hand.
 fn openmp(os: &str) -> Result<bool, String> {
-    println!("cargo::rerun-if-env-changed=INFERNO_OPENMP");
-    match env::var("INFERNO_OPENMP").as_deref() {
-        Ok("1") => Ok(true),
-        Ok("0") => Ok(false),
-        Ok(other) => Err(format!("INFERNO_OPENMP={other:?}: must be 0 or 1")),
-        Err(_) => Ok(os == "linux" && cc::Build::new().cargo_warnings(false).get_compiler().is_like_gnu()),
+    Ok(switch("INFERNO_OPENMP")?.unwrap_or_else(|| {
+        os == "linux" && cc::Build::new().cargo_warnings(false).get_compiler().is_like_gnu()
+    }))
+}
+
+/// Metal on macOS, unless `INFERNO_METAL=0`; the simulated one with the feature `metal-sim`.
+fn metal(os: &str) -> Result<Metal, String> {
+    let wanted = switch("INFERNO_METAL")?;
+    if cfg!(feature = "metal-sim") {
+        return match os {
+            "linux" => Ok(Metal::Simulated),
+            _ => Err(format!(
+                "the feature metal-sim simulates Metal on Linux; the target is {os}: build without it"
+            )),
+        };
+    }
+    match (os, wanted) {
+        ("macos", None | Some(true)) => Ok(Metal::Framework),
+        (_, Some(true)) => Err(format!("INFERNO_METAL=1: there is no Metal on {os}")),
+        _ => Ok(Metal::Absent),
+    }
+}
+
+/// A variable that is 0 or 1.
+pub(crate) fn switch(name: &str) -> Result<Option<bool>, String> {
+    println!("cargo::rerun-if-env-changed={name}");
+    match env::var(name).as_deref() {
+        Ok("1") => Ok(Some(true)),
+        Ok("0") => Ok(Some(false)),
+        Ok(other) => Err(format!("{name}={other:?}: must be 0 or 1")),
+        Err(_) => Ok(None),
     }
 }

@@ -116,6 +116,8 @@ pub struct ContextOptions {
     pub cache_type_k: CacheType,
     /// Element type of the V cache.
     pub cache_type_v: CacheType,
+    /// Count what is computed, and where: [`Session::take_operations`]. It costs a call for each node of each graph.
+    pub count_operations: bool,
 }
 
 impl Default for ContextOptions {
@@ -128,8 +130,21 @@ impl Default for ContextOptions {
             flash_attention: FlashAttention::Auto,
             cache_type_k: CacheType::F16,
             cache_type_v: CacheType::F16,
+            count_operations: false,
         }
     }
+}
+
+/// How often an operation was computed on a device.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct OperationCount {
+    /// The operation, as ggml names it: `MUL_MAT`, `FLASH_ATTN_EXT`.
+    pub operation: String,
+    /// The device, as [`devices`](crate::devices) names it.
+    pub device: String,
+    /// How many nodes of that kind were computed; a device may fuse several into one.
+    pub count: u64,
 }
 
 impl ContextOptions {
@@ -235,6 +250,7 @@ impl Session {
             },
             cache_k: options.cache_type_k.native(),
             cache_v: options.cache_type_v.native(),
+            count_operations: options.count_operations,
         };
         let context =
             sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
@@ -271,6 +287,20 @@ impl Session {
     /// Takes back a stop.
     pub fn resume(&mut self) {
         self.context.stop_flag().store(false, Ordering::Relaxed);
+    }
+
+    /// What was computed since the last call, by operation and device; nothing unless
+    /// [`ContextOptions::count_operations`] is set. An operation that a model's device does not support is computed on
+    /// the CPU.
+    pub fn take_operations(&mut self) -> Vec<OperationCount> {
+        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+        let counts = self.context.take_operations();
+        let counts = counts.into_iter().map(|((operation, device), count)| OperationCount {
+            operation: text(operation),
+            device: text(device),
+            count,
+        });
+        counts.collect()
     }
 
     /// Decodes tokens after those decoded so far, in chunks of the batch size, and keeps the logits of the last one.
@@ -349,12 +379,16 @@ impl Session {
     /// [`Error::Engine`] before anything was decoded, and where a logit is NaN: the computation went wrong, and no
     /// text that it gave should be shown.
     pub fn logits(&mut self) -> Result<&[f32]> {
-        let logits = self.context.logits(-1).map_err(|failure| engine("logits", &failure))?;
+        let logits = self.raw_logits()?;
         // without a branch in the loop, so that it becomes vector code
         if logits.iter().fold(false, |found, l| found | l.is_nan()) {
-            return Err(Error::Engine { call: "decode", what: "the logits are not numbers".into() });
+            return Err(no_numbers());
         }
         Ok(logits)
+    }
+
+    fn raw_logits(&mut self) -> Result<&[f32]> {
+        self.context.logits(-1).map_err(|failure| engine("logits", &failure))
     }
 
     /// Forgets all but the first `keep` tokens. A model with recurrent layers cannot go back in part: it forgets
@@ -396,7 +430,10 @@ impl Session {
     /// Picks the next token from the logits of the last decoded one.
     pub(crate) fn sample(&mut self, chooser: &mut Chooser) -> Result<Token> {
         let token = match chooser {
-            Chooser::Greedy => Token::try_from(highest(self.logits()?)).expect("below the vocabulary's size"),
+            Chooser::Greedy => {
+                let best = highest(self.raw_logits()?).ok_or_else(no_numbers)?;
+                Token::try_from(best).expect("below the vocabulary's size")
+            }
             Chooser::Chain(chain) => {
                 self.logits()?; // checks that they are numbers
                 chain.sample(&mut self.context).map_err(|failure| engine("sample", &failure))?
@@ -473,4 +510,7 @@ fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> 
         return Err(Error::OutOfMemory { device: device.name, needed, free: Some(free) });
     }
     Ok(())
+}
+fn no_numbers() -> Error {
+    Error::Engine { call: "decode", what: "the logits are not numbers".into() }
 }

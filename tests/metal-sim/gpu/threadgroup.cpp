@@ -156,7 +156,7 @@ bool Threadgroup::step() {
         state.check_alignment = state.faults & fault_unaligned_load;
         state.unaligned = 0;
         worker_->entry = grid_->pipeline.object().description->entry;
-        if (!worker_->enter(g, msl::next_lane(&state, g.runnable, 63))) {
+        if (!worker_->enter(g)) {
             fail(worker_->stack_overflow() ? "overflows the simulator's stack for a thread"
                                            : "faults at " + place(worker_->fault_address()));
             return false;

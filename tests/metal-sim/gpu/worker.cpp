@@ -148,10 +148,10 @@ void * Worker::wait_at_barrier(msl::worker * self, const void * site, void * sp)
     if (!group->runnable) {
         return self->scheduler;
     }
-    return msl::enter_lane(self, group, msl::next_lane(self, group->runnable, me));
+    return msl::go_on(self, group, me);
 }
 
-bool Worker::enter(msl::simdgroup & group, unsigned lane) {
+bool Worker::enter(msl::simdgroup & group) {
     state_->group = &group;
     // Without the signal mask: to save it would take a system call for each simdgroup.
     if (sigsetjmp(escape_, 0) != 0) {
@@ -160,7 +160,7 @@ bool Worker::enter(msl::simdgroup & group, unsigned lane) {
         return false;
     }
     active_worker = this;
-    msl::switch_fibre(&state_->scheduler, msl::enter_lane(state_, &group, lane));
+    msl::switch_fibre(&state_->scheduler, msl::go_on(state_, &group, 63));
     active_worker = nullptr;
     state_->group = nullptr;
     return true;

@@ -14,7 +14,8 @@ namespace msl {
     "pushq %r13\n\t"                                                                                                    \
     "pushq %r14\n\t"                                                                                                    \
     "pushq %r15\n\t"
-// With a return and not a jump: in lockstep the lanes wait at the same site, so the address is the predicted one.
+// With a jump and not a return: a return would be predicted to go where the last call came from, and that is where the
+// lane waits now, one site after the next lane's.
 #define MSL_RESTORE                                                                                                     \
     "popq %r15\n\t"                                                                                                     \
     "popq %r14\n\t"                                                                                                     \
@@ -22,7 +23,8 @@ namespace msl {
     "popq %r12\n\t"                                                                                                     \
     "popq %rbx\n\t"                                                                                                     \
     "popq %rbp\n\t"                                                                                                     \
-    "retq\n\t"
+    "popq %rcx\n\t"                                                                                                     \
+    "jmpq *%rcx\n\t"
 
 constexpr unsigned saved_words = 7; // that a fibre's stack holds while it waits
 constexpr unsigned return_word = 6; // the one with the address where it goes on
@@ -57,7 +59,7 @@ __attribute__((naked, noinline, unused)) static void switch_fibre(void ** save, 
     "ldp d12, d13, [sp, #128]\n\t"                                                                                      \
     "ldp d14, d15, [sp, #144]\n\t"                                                                                      \
     "add sp, sp, #160\n\t"                                                                                              \
-    "ret\n\t"
+    "br x30\n\t"
 
 constexpr unsigned saved_words = 20;
 constexpr unsigned return_word = 11;

@@ -1,0 +1,352 @@
+// Operations that llama.cpp's own tests do not have, on the device against the CPU or against doubles.
+//
+// usage: cases NAME…    exit status 0: all passed; 1: one failed; 2: no such case or no device
+#include "graph.h"
+
+#include <cstdarg>
+#include <map>
+#include <tuple>
+
+static ggml_backend_t device;
+static ggml_backend_t cpu;
+
+// Says what was found and returns whether it is so.
+static bool check(bool holds, const char * format, ...) __attribute__((format(printf, 2, 3)));
+static bool check(bool holds, const char * format, ...) {
+    va_list list;
+    va_start(list, format);
+    printf("  %s ", holds ? "ok  " : "FAIL");
+    vprintf(format, list);
+    printf("\n");
+    va_end(list);
+    return holds;
+}
+
+static bool agrees_with_cpu(const char * what, const Build & build, double limit, uint8_t fill = 0) {
+    const Result ours = compute(device, build, fill);
+    if (!ours.supported) {
+        return check(false, "%s: not supported", what);
+    }
+    const double error = error_of(ours.values, compute(cpu, build).values);
+    return check(ours.status == GGML_STATUS_SUCCESS && error <= limit, "%s: error %.3g, limit %.3g", what, error, limit);
+}
+
+// --- memory
+
+static bool memset_range() {
+    bool passed = true;
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 3, nullptr, true}));
+    ggml_tensor * tensors[3];
+    for (ggml_tensor *& tensor : tensors) {
+        tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_I8, 256);
+    }
+    ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors(context.get(), device));
+    ggml_backend_buffer_clear(buffer.get(), 1);
+    ggml_backend_tensor_memset(tensors[1], 7, 64, 32);
+    for (int t = 0; t < 3; ++t) {
+        uint8_t bytes[256];
+        ggml_backend_tensor_get(tensors[t], bytes, 0, sizeof bytes);
+        int wrong = 0;
+        for (int i = 0; i < 256; ++i) {
+            wrong += bytes[i] != (t == 1 && i >= 64 && i < 96 ? 7 : 1);
+        }
+        passed &= check(wrong == 0, "tensor %d: %d bytes are wrong", t, wrong);
+    }
+    return passed;
+}
+
+// --- attention
+
+struct Attention {
+    int64_t dk = 128, dv = 128, heads = 2, kv_heads = 1, cache = 256, queries = 1;
+    ggml_type type = GGML_TYPE_F16;
+    float max_bias = 0, softcap = 0;
+    bool sinks = false;
+    std::function<bool(int64_t query, int64_t item)> visible; // which cache items a query sees; none: no mask
+};
+
+// With ALiBi an entry is a distance, so that the slopes have something to multiply.
+static float mask_of(const Attention & a, int64_t query, int64_t item) {
+    const float seen = a.max_bias > 0 ? -0.01f * std::abs((float) (item - query)) : 0.0f;
+    return a.visible(query, item) ? seen : -INFINITY;
+}
+
+static Build build_of(const Attention & a) {
+    return [a](Maker & m) {
+        auto * q = m.input(GGML_TYPE_F32, {a.dk, a.queries, a.heads}, normal(a.dk * a.queries * a.heads, 1.0f, 1));
+        auto * k = m.input(a.type, {a.dk, a.cache, a.kv_heads}, normal(a.dk * a.cache * a.kv_heads, 1.0f, 2));
+        auto * v = m.input(a.type, {a.dv, a.cache, a.kv_heads}, normal(a.dv * a.cache * a.kv_heads, 1.0f, 3));
+        ggml_tensor * mask = nullptr;
+        if (a.visible) {
+            Floats values;
+            for (int64_t query = 0; query < a.queries; ++query) {
+                for (int64_t item = 0; item < a.cache; ++item) {
+                    values.push_back(mask_of(a, query, item));
+                }
+            }
+            mask = m.input(GGML_TYPE_F16, {a.cache, a.queries}, values);
+        }
+        auto * out = ggml_flash_attn_ext(m.context, q, k, v, mask, 1.0f / std::sqrt((float) a.dk), a.max_bias, a.softcap);
+        if (a.sinks) {
+            ggml_flash_attn_ext_add_sinks(out, m.input(GGML_TYPE_F32, {a.heads}, normal(a.heads, 1.0f, 4)));
+        }
+        return out;
+    };
+}
+
+// The same in doubles, from the values that the tensors hold.
+static Floats reference_of(const Attention & a) {
+    const Floats q = normal(a.dk * a.queries * a.heads, 1.0f, 1);
+    const auto held = [&](int64_t size, unsigned seed) {
+        const Floats values = normal(size * a.cache * a.kv_heads, 1.0f, seed);
+        return decoded(a.type, encoded(a.type, values, size), values.size());
+    };
+    const Floats k = held(a.dk, 2), v = held(a.dv, 3), sinks = normal(a.heads, 1.0f, 4);
+    const int64_t first = 1 << (int) std::floor(std::log2((double) a.heads)); // heads with ALiBi's first base
+    Floats out(a.dv * a.heads * a.queries);
+    for (int64_t query = 0; query < a.queries; ++query) {
+        for (int64_t head = 0; head < a.heads; ++head) {
+            const int64_t kv = head / (a.heads / a.kv_heads);
+            const double slope = a.max_bias == 0 ? 1 :
+                head < first ? std::pow(std::exp2(-a.max_bias / first), head + 1)
+                             : std::pow(std::exp2(-a.max_bias / 2 / first), 2 * (head - first) + 1);
+            std::vector<double> scores;
+            double largest = a.sinks ? sinks[head] : -INFINITY;
+            for (int64_t item = 0; item < a.cache; ++item) {
+                double score = 0;
+                for (int64_t i = 0; i < a.dk; ++i) {
+                    score += (double) q[(head * a.queries + query) * a.dk + i] * k[(kv * a.cache + item) * a.dk + i];
+                }
+                score /= std::sqrt((double) a.dk);
+                if (a.softcap != 0) {
+                    score = a.softcap * std::tanh(score / a.softcap);
+                }
+                if (a.visible) {
+                    score += slope * ggml_fp16_to_fp32(ggml_fp32_to_fp16(mask_of(a, query, item)));
+                }
+                scores.push_back(score);
+                largest = std::max(largest, score);
+            }
+            double sum = a.sinks ? std::exp(sinks[head] - largest) : 0;
+            std::vector<double> row(a.dv, 0.0);
+            for (int64_t item = 0; item < a.cache; ++item) {
+                const double weight = std::isinf(scores[item]) ? 0 : std::exp(scores[item] - largest);
+                sum += weight;
+                for (int64_t i = 0; i < a.dv; ++i) {
+                    row[i] += weight * v[(kv * a.cache + item) * a.dv + i];
+                }
+            }
+            for (int64_t i = 0; i < a.dv; ++i) {
+                // a row that sees nothing is zero
+                out[(query * a.heads + head) * a.dv + i] = sum == 0 ? 0.0f : (float) (row[i] / sum);
+            }
+        }
+    }
+    return out;
+}
+
+static bool attends(const std::string & what, const Attention & a, double limit = 1e-6) {
+    const Result ours = compute(device, build_of(a));
+    if (!ours.supported) {
+        return check(false, "%s: not supported", what.c_str());
+    }
+    const double error = error_of(ours.values, reference_of(a));
+    return check(error <= limit, "%s: status %d, error %.3g, limit %.3g", what.c_str(), ours.status, error, limit);
+}
+
+// The backend's own choice of queries and cache items per simdgroup, set aside for the length of a case.
+static bool with_vec_layout(int queries, int items, const std::function<bool()> & body) {
+    auto * reg = ggml_backend_dev_backend_reg(ggml_backend_get_device(device));
+    auto * set = (void (*)(int, int)) ggml_backend_reg_get_proc_address(reg, "ggml_backend_metal_tuning_set_fa_vec_override");
+    auto * clear = (void (*)()) ggml_backend_reg_get_proc_address(reg, "ggml_backend_metal_tuning_clear_fa_vec_override");
+    set(queries, items);
+    const bool passed = body();
+    clear();
+    return passed;
+}
+
+static bool attention_vec() {
+    bool passed = true;
+    for (int items : {1, 2, 4}) {
+        passed &= with_vec_layout(1, items, [&] {
+            return attends("heads of 128, " + std::to_string(items) + " cache items per simdgroup", {});
+        });
+    }
+    return passed;
+}
+
+static bool attention_no_mask() {
+    return attends("one query, no mask", {}) & attends("32 queries, no mask", {.queries = 32});
+}
+
+// Masks in which whole blocks, and whole rows, hide everything.
+static bool attention_masks() {
+    bool passed = true;
+    for (int64_t queries : {1, 5, 32, 67}) {
+        const int64_t cache = 512;
+        const std::pair<const char *, std::function<bool(int64_t, int64_t)>> masks[] = {
+            {"causal at the cache's start", [=](int64_t q, int64_t i) { return i <= q + 3; }},
+            {"causal at its end", [=](int64_t q, int64_t i) { return i <= cache - queries + q; }},
+            {"sliding window of 40", [=](int64_t q, int64_t i) { return i <= 300 + q && i > 260 + q; }},
+            {"every other block of 32", [=](int64_t, int64_t i) { return i / 32 % 2 == 1; }},
+            {"one item", [=](int64_t q, int64_t i) { return i == 200 + q; }},
+            {"nothing for two queries of three", [=](int64_t q, int64_t i) { return q % 3 == 2 && i > 100; }},
+        };
+        for (const auto & [name, visible] : masks) {
+            passed &= attends(std::string(name) + ", queries " + std::to_string(queries),
+                              {.cache = cache, .queries = queries, .visible = visible});
+        }
+    }
+    return passed;
+}
+
+// --- quantised weights
+
+// A product with weights of that deviation, against doubles and the exact decoding.
+static double decoding_error(ggml_type type, float deviation, int64_t columns) {
+    const int64_t inner = 256, rows = 64;
+    const Floats weights = normal(inner * rows, deviation, 5), input = normal(inner * columns, 1.0f, 6);
+    const Result ours = compute(device, [&](Maker & m) {
+        return ggml_mul_mat(m.context, m.input(type, {inner, rows}, weights), m.input(GGML_TYPE_F32, {inner, columns}, input));
+    });
+    const Floats exact = decoded(type, encoded(type, weights, inner), weights.size());
+    Floats reference;
+    for (int64_t column = 0; column < columns; ++column) {
+        for (int64_t row = 0; row < rows; ++row) {
+            double sum = 0;
+            for (int64_t i = 0; i < inner; ++i) {
+                sum += (double) exact[row * inner + i] * input[column * inner + i];
+            }
+            reference.push_back((float) sum);
+        }
+    }
+    return error_of(ours.values, reference);
+}
+
+// A deviation of 0.005 makes K-quants' scales subnormal halves; with 0.1 they are normal and their sixteenths are not.
+static bool small_weights() {
+    bool passed = true;
+    const std::tuple<ggml_type, float, float> made[] = {
+        {GGML_TYPE_Q4_K, 0.005f, 0.005f}, {GGML_TYPE_Q4_K, 0.1f, 0.1f},     {GGML_TYPE_Q4_0, 0.0005f, 0.1f},
+        {GGML_TYPE_Q4_1, 0.0005f, 0.1f},  {GGML_TYPE_Q5_0, 0.0010f, 0.1f},
+    };
+    for (auto [type, deviation, of_q5_k] : made) {
+        for (int64_t columns : {4, 8}) {
+            const double error = decoding_error(type, deviation, columns);
+            const double q5_k = decoding_error(GGML_TYPE_Q5_K, of_q5_k, columns);
+            passed &= check(error <= 4 * q5_k + 1e-12, "%s, deviation %g, %d columns: error %.3g; q5_K %.3g",
+                            ggml_type_name(type), deviation, (int) columns, error, q5_k);
+        }
+    }
+    return passed;
+}
+
+// --- solve_tri
+
+static bool solve_tri() {
+    bool passed = true;
+    for (int64_t n : {5, 31, 47, 64}) {
+        const int64_t k = 7;
+        Floats lower = normal(n * n, 0.1f, 7);
+        for (int64_t row = 0; row < n; ++row) {
+            lower[row * n + row] += 2.0f;
+            std::fill(lower.begin() + row * n + row + 1, lower.begin() + (row + 1) * n, 0.0f);
+        }
+        const Build build = [&](Maker & m) {
+            auto * a = m.input(GGML_TYPE_F32, {n, n}, lower);
+            return ggml_solve_tri(m.context, a, m.input(GGML_TYPE_F32, {k, n}, normal(k * n, 1.0f, 8)), true, true, false);
+        };
+        // all bytes 0xFF: memory that was not written is NaN
+        passed &= agrees_with_cpu(("rows " + std::to_string(n)).c_str(), build, 1e-7, 0xFF);
+    }
+    return passed;
+}
+
+// --- what a device can be asked
+
+static const Build soft_max = [](Maker & m) {
+    return ggml_soft_max(m.context, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9)));
+};
+static const Build rms_norm = [](Maker & m) {
+    return ggml_rms_norm(m.context, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9)), 1e-5f);
+};
+static const Build product = [](Maker & m) {
+    return ggml_mul_mat(m.context, m.input(GGML_TYPE_Q4_0, {256, 48}, normal(256 * 48, 1.0f, 9)),
+                        m.input(GGML_TYPE_F32, {256, 1}, normal(256, 1.0f, 10)));
+};
+static const Build rope = [](Maker & m) {
+    return ggml_rope(m.context, m.input(GGML_TYPE_F32, {64, 2, 3}, normal(384, 1.0f, 9)), m.integers({3}, {0, 5, 9}), 64, 0);
+};
+static const Build sum = [](Maker & m) {
+    auto * a = m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9));
+    return ggml_add(m.context, a, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 10)));
+};
+
+static bool supports(const char * what, const Build & build, bool expected) {
+    const bool supported = compute(device, build).supported;
+    return check(supported == expected, "%s is %ssupported", what, supported ? "" : "not ");
+}
+
+// For simdgroups of 32 threads that can be reduced.
+static bool reductions() {
+    return agrees_with_cpu("soft_max", soft_max, 1e-10) & agrees_with_cpu("rms_norm", rms_norm, 1e-10) &
+           agrees_with_cpu("mul_mat", product, 5e-4); // the CPU quantises the vector
+}
+
+// For simdgroups of another width.
+static bool any_width() {
+    return supports("soft_max", soft_max, false) & supports("rms_norm", rms_norm, false) &
+           supports("mul_mat", product, false) & agrees_with_cpu("rope", rope, 1e-10) & agrees_with_cpu("add", sum, 1e-10);
+}
+
+// With the pipelines of soft_max made nil.
+static bool nil_pipeline() {
+    return supports("soft_max", soft_max, false) & agrees_with_cpu("rms_norm", rms_norm, 1e-10);
+}
+
+// The same on a GPU that is believed without being asked: an error, and what comes after is right.
+static bool nil_pipeline_later() {
+    const Result result = compute(device, soft_max);
+    return check(result.status == GGML_STATUS_FAILED, "soft_max: status %d", result.status) &
+           agrees_with_cpu("rms_norm", rms_norm, 1e-10);
+}
+
+static const std::map<std::string, bool (*)()> cases = {
+    {"memset_range", memset_range},
+    {"attention_vec", attention_vec},
+    {"attention_no_mask", attention_no_mask},
+    {"attention_masks", attention_masks},
+    {"small_weights", small_weights},
+    {"solve_tri", solve_tri},
+    {"reductions", reductions},
+    {"any_width", any_width},
+    {"nil_pipeline", nil_pipeline},
+    {"nil_pipeline_later", nil_pipeline_later},
+};
+
+int main(int count, char ** words) {
+    ggml_log_set([](ggml_log_level level, const char * text, void *) {
+        if (level == GGML_LOG_LEVEL_ERROR) {
+            fputs(text, stderr);
+        }
+    }, nullptr);
+    device = ggml_backend_init_by_name("MTL0", nullptr);
+    cpu = ggml_backend_init_by_name("CPU", nullptr);
+    if (!device || !cpu || count < 2) {
+        fprintf(stderr, "usage: cases NAME…, with a Metal device\n");
+        return 2;
+    }
+    bool passed = true;
+    for (int i = 1; i < count; ++i) {
+        const auto found = cases.find(words[i]);
+        if (found == cases.end()) {
+            fprintf(stderr, "no case %s\n", words[i]);
+            return 2;
+        }
+        printf("%s\n", words[i]);
+        passed &= found->second();
+    }
+    ggml_backend_free(device);
+    ggml_backend_free(cpu);
+    return passed ? 0 : 1;
+}
