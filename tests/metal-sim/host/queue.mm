@@ -133,13 +133,15 @@ struct SimQueueState {
     NSError * failure = nil;
     if (execution.failure != Failure::none) {
         MTLCommandBufferError code = MTLCommandBufferErrorInvalidResource;
-        if (execution.failure == Failure::timeout) {
+        if (execution.failure == Failure::timeout || execution.failure == Failure::stuck) {
             code = MTLCommandBufferErrorTimeout;
         } else if (execution.failure == Failure::page_fault) {
             code = MTLCommandBufferErrorPageFault;
         }
         failure = [sim_error(MTLCommandBufferErrorDomain, code, execution.error) retain];
-        ledger::error(execution.error);
+        if (execution.failure != Failure::timeout) {
+            ledger::error(execution.error);
+        }
     }
     if (trace::on()) {
         trace::Line line("command_buffer");
