@@ -33,8 +33,8 @@ std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library
         return nullptr;
     }
     if (object->arrays_size > device.threadgroup_memory) {
-        error = name + ": declares " + std::to_string(object->arrays_size) + " bytes of threadgroup memory, the device has " +
-                std::to_string(device.threadgroup_memory);
+        error = name + ": declares " + std::to_string(object->arrays_size) +
+                " bytes of threadgroup memory, the device has " + std::to_string(device.threadgroup_memory);
         return nullptr;
     }
     std::vector<uint64_t> block(object->description->constants_size / sizeof(uint64_t) + 1);
