@@ -12,6 +12,8 @@ namespace gpu {
 
 class Worker {
   public:
+    static constexpr unsigned max_threads = 2048; // under way at once
+
     Worker();
     ~Worker();
     Worker(const Worker &) = delete;
