@@ -200,6 +200,61 @@ static bool attention_masks() {
     return passed;
 }
 
+// The same cache for one query and for 64, to compare what is read.
+static bool attention_one() {
+    return attends("one query", {.cache = 512});
+}
+static bool attention_prompt() {
+    return attends("64 queries", {.cache = 512, .queries = 64});
+}
+
+// Every pair of head sizes and every type, for a token and for a prompt, with a cache that is no whole number of blocks.
+static bool attention_shapes() {
+    bool passed = true;
+    const std::pair<int64_t, int64_t> sizes[] = {
+        {32, 32},   {40, 40},   {48, 48},   {64, 64},   {72, 72},   {80, 80},   {96, 96},   {96, 64},   {112, 112},
+        {128, 128}, {192, 192}, {192, 128}, {256, 256}, {320, 256}, {512, 512}, {576, 512},
+    };
+    const ggml_type types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0,
+                               GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0};
+    for (auto [dk, dv] : sizes) {
+        for (ggml_type type : types) {
+            // all types with two sizes, and one of the types with each
+            const bool all = dk == 64 || dk == 576;
+            if ((!all && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) || dk % ggml_blck_size(type) || dv % ggml_blck_size(type)) {
+                continue;
+            }
+            for (int64_t queries : {1, 33}) {
+                const auto visible = [=](int64_t q, int64_t i) { return i <= 42 + q; };
+                const std::string what = std::string(ggml_type_name(type)) + ", heads " + std::to_string(dk) + " and " +
+                    std::to_string(dv) + ", queries " + std::to_string(queries);
+                passed &= attends(what, {.dk = dk, .dv = dv, .cache = 75, .queries = queries, .type = type, .visible = visible});
+            }
+        }
+    }
+    return passed;
+}
+
+static bool attention_options() {
+    bool passed = true;
+    for (int64_t queries : {1, 21}) {
+        const auto visible = [=](int64_t q, int64_t i) { return i <= 60 + q && i >= 4 * q; };
+        const std::string what = ", queries " + std::to_string(queries);
+        const Attention plain = {.dk = 64, .dv = 64, .heads = 6, .kv_heads = 2, .cache = 100, .queries = queries, .visible = visible};
+        Attention sinks = plain, bias = plain, softcap = plain;
+        sinks.sinks = true;
+        bias.max_bias = 8;
+        softcap.softcap = 10;
+        passed &= attends("three heads share a cache" + what, plain) & attends("sinks" + what, sinks) &
+                  attends("ALiBi" + what, bias) & attends("soft-cap" + what, softcap);
+        Attention everything = sinks;
+        everything.max_bias = 8;
+        everything.softcap = 10;
+        passed &= attends("all of these" + what, everything);
+    }
+    return passed;
+}
+
 // --- quantised weights
 
 // A product with weights of that deviation, against doubles and the exact decoding.
@@ -316,6 +371,10 @@ static const std::map<std::string, bool (*)()> cases = {
     {"attention_vec", attention_vec},
     {"attention_no_mask", attention_no_mask},
     {"attention_masks", attention_masks},
+    {"attention_one", attention_one},
+    {"attention_prompt", attention_prompt},
+    {"attention_shapes", attention_shapes},
+    {"attention_options", attention_options},
     {"small_weights", small_weights},
     {"solve_tri", solve_tri},
     {"reductions", reductions},
