@@ -366,6 +366,42 @@ static bool nil_pipeline_later() {
            agrees_with_cpu("rms_norm", rms_norm, 1e-10);
 }
 
+// Through memory that Metal does not wrap: an odd length at an odd address, and one of several pieces.
+static bool copies() {
+    bool passed = true;
+    for (int64_t size : {7, 4099, 20 << 20}) {
+        ggml_context_ptr context(ggml_init({ggml_tensor_overhead(), nullptr, true}));
+        ggml_tensor * tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_I8, size);
+        ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors(context.get(), device));
+        std::vector<uint8_t> in(size + 1), out(size + 1), async(size + 1);
+        for (int64_t i = 0; i <= size; ++i) {
+            in[i] = (uint8_t) (i * 7 + i / 255);
+        }
+        ggml_backend_tensor_set(tensor, in.data() + 1, 0, size);
+        ggml_backend_tensor_get(tensor, out.data() + 1, 0, size);
+        passed &= check(memcmp(in.data() + 1, out.data() + 1, size) == 0, "%d bytes come back", (int) size);
+        ggml_backend_tensor_set_async(device, tensor, in.data() + 1, 0, size);
+        ggml_backend_tensor_get_async(device, tensor, async.data() + 1, 0, size);
+        ggml_backend_synchronize(device);
+        passed &= check(memcmp(in.data() + 1, async.data() + 1, size) == 0, "%d bytes come back later", (int) size);
+    }
+    return passed;
+}
+
+// With one of the command buffers stopped, whichever: the graph that needed it says so.
+static bool timeout() {
+    const Result result = compute(device, sum);
+    return check(result.status == GGML_STATUS_FAILED, "status %d", result.status);
+}
+
+// With the first buffer nil: memory of the host that cannot be mapped is no buffer.
+static bool nil_map() {
+    static uint8_t memory[65536] __attribute__((aligned(65536)));
+    ggml_backend_buffer_t buffer =
+        ggml_backend_dev_buffer_from_host_ptr(ggml_backend_get_device(device), memory, sizeof memory, sizeof memory);
+    return check(buffer == nullptr, "there is %s buffer", buffer ? "a" : "no");
+}
+
 static const std::map<std::string, bool (*)()> cases = {
     {"memset_range", memset_range},
     {"attention_vec", attention_vec},
@@ -381,6 +417,9 @@ static const std::map<std::string, bool (*)()> cases = {
     {"any_width", any_width},
     {"nil_pipeline", nil_pipeline},
     {"nil_pipeline_later", nil_pipeline_later},
+    {"copies", copies},
+    {"timeout", timeout},
+    {"nil_map", nil_map},
 };
 
 int main(int count, char ** words) {
