@@ -257,9 +257,8 @@ static bool attention_options() {
 
 // --- quantised weights
 
-// A product with weights of that deviation, against doubles and the exact decoding.
-static double decoding_error(ggml_type type, float deviation, int64_t columns) {
-    const int64_t inner = 256, rows = 64;
+// A product of `rows` rows of weights of that deviation with `columns` vectors, against doubles and the exact decoding.
+static double product_error(ggml_type type, float deviation, int64_t inner, int64_t rows, int64_t columns) {
     const Floats weights = normal(inner * rows, deviation, 5), input = normal(inner * columns, 1.0f, 6);
     const Result ours = compute(device, [&](Maker & m) {
         return ggml_mul_mat(m.context, m.input(type, {inner, rows}, weights), m.input(GGML_TYPE_F32, {inner, columns}, input));
@@ -287,10 +286,58 @@ static bool small_weights() {
     };
     for (auto [type, deviation, of_q5_k] : made) {
         for (int64_t columns : {4, 8}) {
-            const double error = decoding_error(type, deviation, columns);
-            const double q5_k = decoding_error(GGML_TYPE_Q5_K, of_q5_k, columns);
+            const double error = product_error(type, deviation, 256, 64, columns);
+            const double q5_k = product_error(GGML_TYPE_Q5_K, of_q5_k, 256, 64, columns);
             passed &= check(error <= 4 * q5_k + 1e-12, "%s, deviation %g, %d columns: error %.3g; q5_K %.3g",
                             ggml_type_name(type), deviation, (int) columns, error, q5_k);
+        }
+    }
+    return passed;
+}
+
+// Every type, for numbers of columns that the kernels divide evenly and that they do not.
+static bool products() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0,   GGML_TYPE_Q4_1,  GGML_TYPE_Q5_0,
+                           GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,   GGML_TYPE_Q4_K,  GGML_TYPE_Q5_K,
+                           GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4}) {
+        for (int64_t columns : {9, 31, 33, 130}) {
+            const double error = product_error(type, 1.0f, 512, 150, columns);
+            passed &= check(error <= 1e-10, "%s, %d columns: error %.3g", ggml_type_name(type), (int) columns, error);
+        }
+    }
+    return passed;
+}
+
+// 512 tokens and a tenth of the largest matrix of a model of 1.5e9 weights, to count threadgroups and bytes.
+static bool prompt_product() {
+    const double error = product_error(GGML_TYPE_Q4_K, 1.0f, 256, 896, 512);
+    return check(error <= 1e-10, "error %.3g", error);
+}
+
+static bool few_columns() {
+    const double error = product_error(GGML_TYPE_Q4_K, 1.0f, 256, 896, 20);
+    return check(error <= 1e-10, "error %.3g", error);
+}
+
+// 40 tokens that choose 4 of 8 experts.
+static bool expert_products() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+        for (int64_t slots : {1, 4}) {
+            const Build build = [=](Maker & m) {
+                std::vector<int32_t> ids;
+                for (int token = 0; token < 40; ++token) {
+                    for (int slot = 0; slot < 4; ++slot) {
+                        ids.push_back((token * 3 + slot * 2 + token / 7) % 8);
+                    }
+                }
+                auto * experts = m.input(type, {256, 100, 8}, normal(256 * 100 * 8, 1.0f, 11));
+                auto * input = m.input(GGML_TYPE_F32, {256, slots, 40}, normal(256 * slots * 40, 1.0f, 12));
+                return ggml_mul_mat_id(m.context, experts, input, m.integers({4, 40}, ids));
+            };
+            // the CPU quantises the vectors
+            passed &= agrees_with_cpu((std::string(ggml_type_name(type)) + ", slots " + std::to_string(slots)).c_str(), build, 5e-4);
         }
     }
     return passed;
@@ -412,6 +459,10 @@ static const std::map<std::string, bool (*)()> cases = {
     {"attention_shapes", attention_shapes},
     {"attention_options", attention_options},
     {"small_weights", small_weights},
+    {"products", products},
+    {"few_columns", few_columns},
+    {"prompt_product", prompt_product},
+    {"expert_products", expert_products},
     {"solve_tri", solve_tri},
     {"reductions", reductions},
     {"any_width", any_width},
