@@ -52,7 +52,12 @@ fn build() -> Result<(), String> {
     let patches = patch::apply_series(&here.join("patches"), &staged)?;
 
     let target = target::Target::from_env()?;
-    compile::native(&target, &pin, &staged, &here, &out)?;
+    if target::switch("INFERNO_STAGE_ONLY")? == Some(true) {
+        // for `cargo check` on a target that there is no compiler for: nothing that needs linking can follow
+        println!("cargo::warning=INFERNO_STAGE_ONLY: the native code is not compiled");
+    } else {
+        compile::native(&target, &pin, &staged, &here, &out)?;
+    }
 
     // not INFERNO_…: cargo sets them for doctests too, and such variables are settings
     println!("cargo::rustc-env=NATIVE_LLAMA_VERSION={}", pin.get("llama_version")?);

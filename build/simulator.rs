@@ -49,7 +49,8 @@ impl Simulator {
         self.dir.join("host/include")
     }
 
-    /// Makes a build one for the simulated macOS.
+    /// Makes a build one for the simulated macOS, which is that of an Intel Mac on any machine (TargetConditionals.h).
+    /// Residency sets are compiled out there, as upstream has it: they change when memory is paged, not what is computed.
     pub(crate) fn dress(&self, mut build: cc::Build) -> cc::Build {
         build
             .compiler(&self.clang)
@@ -57,12 +58,8 @@ impl Simulator {
             // the code that clang makes for Apple's runtime, which host/ implements
             .flag("-fobjc-runtime=macosx-10.15")
             .flag("-fblocks")
-            // What Apple's headers would define on an Intel Mac, whatever this machine is: that is where the GPUs are
-            // that the patches are for. It leaves residency sets out, as upstream does there, so that on the Apple
-            // profiles too nothing is said about them; they change when memory is paged, not what is computed.
-            .define("TARGET_OS_OSX", "1")
-            .define("TARGET_CPU_X86_64", "1")
-            .define("__MAC_OS_X_VERSION_MAX_ALLOWED", "150000");
+            // exceptions pass through, but none is Objective-C's
+            .flag("-fno-objc-exceptions");
         build
     }
 
@@ -75,15 +72,17 @@ impl Simulator {
         out: &Path,
         cache: &Cache,
     ) -> Result<Vec<PathBuf>, String> {
-        let cache = cache.with_headers(&self.dir, true)?;
+        let (gpu, host) = (self.dir.join("gpu"), self.dir.join("host"));
+        // with those in msl/: kernels and the executor share what they say of each other
+        let for_gpu = cache.with_headers(&gpu, true)?;
+        let for_host = for_gpu.with_headers(&host, true)?;
         let build = |cpp: bool| {
             let mut build = self.dress(compile::base(target, staged, pin, cpp));
             build
-                .include(self.dir.join("gpu"))
-                .include(self.dir.join("host"))
-                // where the compiler of kernels finds its headers at run time, and by what it compiles them
-                .define("INFERNO_METAL_SIM_DIR", quoted(&self.dir.display().to_string()).as_str())
-                .define("INFERNO_METAL_SIM_CLANG", quoted(&self.clang).as_str());
+                .include(&gpu)
+                .include(&host)
+                // where the compiler of kernels finds its translator and its headers at run time
+                .define("INFERNO_METAL_SIM_DIR", quoted(&gpu.display().to_string()).as_str());
             if cpp {
                 build.std("c++20");
             }
@@ -92,13 +91,14 @@ impl Simulator {
         let table = out.join("metal-sim-profiles.cpp");
         fs::write(&table, profiles::table(&self.profiles)?)
             .map_err(|e| format!("{}: {e}", table.display()))?;
-        let (mut cpp, mut objc) = (vec![table], vec![]);
-        for dir in directories(&self.dir)? {
-            cpp.extend(compile::sources(&dir, &["cpp", "mm"])?);
-            objc.extend(compile::sources(&dir, &["m"])?);
+        let mut objects = for_host.compile(build(true), vec![table])?;
+        for dir in directories(&gpu)? {
+            objects.extend(for_gpu.compile(build(true), compile::sources(&dir, &["cpp"])?)?);
         }
-        let mut objects = cache.compile(build(true), cpp)?;
-        objects.extend(cache.compile(build(false), objc)?);
+        for dir in directories(&host)? {
+            objects.extend(for_host.compile(build(true), compile::sources(&dir, &["cpp", "mm"])?)?);
+            objects.extend(for_host.compile(build(false), compile::sources(&dir, &["m"])?)?);
+        }
         Ok(objects)
     }
 }

@@ -94,7 +94,7 @@ fn metal(os: &str) -> Result<Metal, String> {
 }
 
 /// A variable that is 0 or 1.
-fn switch(name: &str) -> Result<Option<bool>, String> {
+pub(crate) fn switch(name: &str) -> Result<Option<bool>, String> {
     println!("cargo::rerun-if-env-changed={name}");
     match env::var(name).as_deref() {
         Ok("1") => Ok(Some(true)),

@@ -233,6 +233,7 @@ impl BackendConfig {
             flash_attention: self.flash_attention,
             cache_type_k: self.cache_type_k,
             cache_type_v: self.cache_type_v,
+            count_operations: default.count_operations,
         }
     }
 

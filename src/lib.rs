@@ -50,7 +50,9 @@ pub use engine::{
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};
 pub use sampling::SampleOptions;
-pub use session::{CacheType, ContextOptions, DEFAULT_CONTEXT, FlashAttention, Session, StopHandle};
+pub use session::{
+    CacheType, ContextOptions, DEFAULT_CONTEXT, FlashAttention, OperationCount, Session, StopHandle,
+};
 pub use template::{ChatTemplate, Message, Role};
 pub use version::{NativeVersion, native_version};
 

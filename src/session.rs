@@ -116,6 +116,8 @@ pub struct ContextOptions {
     pub cache_type_k: CacheType,
     /// Element type of the V cache.
     pub cache_type_v: CacheType,
+    /// Count what is computed, and where: [`Session::take_operations`]. It costs a call for each node of each graph.
+    pub count_operations: bool,
 }
 
 impl Default for ContextOptions {
@@ -128,8 +130,21 @@ impl Default for ContextOptions {
             flash_attention: FlashAttention::Auto,
             cache_type_k: CacheType::F16,
             cache_type_v: CacheType::F16,
+            count_operations: false,
         }
     }
+}
+
+/// How often an operation was computed on a device.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct OperationCount {
+    /// The operation, as ggml names it: `MUL_MAT`, `FLASH_ATTN_EXT`.
+    pub operation: String,
+    /// The device, as [`devices`](crate::devices) names it.
+    pub device: String,
+    /// How many nodes of that kind were computed; a device may fuse several into one.
+    pub count: u64,
 }
 
 impl ContextOptions {
@@ -235,6 +250,7 @@ impl Session {
             },
             cache_k: options.cache_type_k.native(),
             cache_v: options.cache_type_v.native(),
+            count_operations: options.count_operations,
         };
         let context =
             sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
@@ -271,6 +287,20 @@ impl Session {
     /// Takes back a stop.
     pub fn resume(&mut self) {
         self.context.stop_flag().store(false, Ordering::Relaxed);
+    }
+
+    /// What was computed since the last call, by operation and device; nothing unless
+    /// [`ContextOptions::count_operations`] is set. An operation that a model's device does not support is computed on
+    /// the CPU.
+    pub fn take_operations(&mut self) -> Vec<OperationCount> {
+        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+        let counts = self.context.take_operations();
+        let counts = counts.into_iter().map(|((operation, device), count)| OperationCount {
+            operation: text(operation),
+            device: text(device),
+            count,
+        });
+        counts.collect()
     }
 
     /// Decodes tokens after those decoded so far, in chunks of the batch size, and keeps the logits of the last one.

@@ -315,6 +315,9 @@ pub(crate) struct RunArgs {
     /// Write one JSON object per line: events "prefill", "text", "token", "done" and "error".
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show on stderr what was computed, by operation and device; with --json it is an event "operations".
+    #[arg(long)]
+    pub(crate) operations: bool,
     /// Report log-probabilities in "token" events: of each chosen token, and of the N most probable.
     #[arg(long, value_name = "N", value_parser = whole, requires = "json", allow_negative_numbers = true)]
     logprobs: Option<u32>,

@@ -15,6 +15,7 @@ mod input;
 mod interrupt;
 mod load;
 mod numbers;
+mod operations;
 mod output;
 mod run;
 mod settings;

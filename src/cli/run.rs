@@ -6,7 +6,7 @@ use super::{
     failure::Failure,
     input,
     interrupt::Interrupt,
-    load, output, runtime,
+    load, operations, output, runtime,
     settings::Settings,
 };
 use inferno::{Message, Prompt, Role};
@@ -16,7 +16,9 @@ pub(crate) fn run(mut args: RunArgs, global: &GlobalArgs) -> Result<(), Failure>
     let argument = args.take_prompt();
     let (json, chat, system) = (args.json, args.chat, args.system.take());
     let (save, restore) = (args.save_state.take(), args.restore_state.take());
-    let settings = Settings::load(global, args.overrides())?;
+    let count_operations = args.operations;
+    let mut settings = Settings::load(global, args.overrides())?;
+    settings.count_operations = count_operations;
     let text = input::prompt(argument)?;
     let prompt = if chat {
         let system = system.map(|text| Message::new(Role::System, text));
@@ -56,8 +58,13 @@ pub(crate) fn run(mut args: RunArgs, global: &GlobalArgs) -> Result<(), Failure>
         if let End::Interrupted { .. } = answer.end {
             return Err(Failure::Interrupted);
         }
-        if let (Some(file), Some(mut session)) = (&save, slot.take()) {
-            tokio::task::block_in_place(|| session.save(file))?;
+        if let Some(mut session) = slot.take() {
+            if count_operations {
+                operations::show(&session.take_operations(), json)?;
+            }
+            if let Some(file) = &save {
+                tokio::task::block_in_place(|| session.save(file))?;
+            }
         }
         Ok(())
     })

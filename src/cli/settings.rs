@@ -13,6 +13,8 @@ const LOG_VARIABLE: &str = "INFERNO_LOG";
 pub(crate) struct Settings {
     pub(crate) loaded: config::Loaded,
     pub(crate) quiet: bool,
+    /// Whether contexts count what they compute.
+    pub(crate) count_operations: bool,
 }
 
 impl Settings {
@@ -25,7 +27,7 @@ impl Settings {
             None => config::Config::load(Path::new(""), env, &overrides),
         }
         .map_err(|error| Failure::settings(&error))?;
-        let settings = Self { loaded, quiet: global.quiet };
+        let settings = Self { loaded, quiet: global.quiet, count_operations: false };
         settings.log()?;
         Ok(settings)
     }
@@ -86,7 +88,9 @@ impl Settings {
 
     /// How contexts are made. [`check_sizes`](Self::check_sizes) has the last word.
     pub(crate) fn context_options(&self) -> ContextOptions {
-        self.config().backend_config.context_options()
+        let mut options = self.config().backend_config.context_options();
+        options.count_operations = self.count_operations;
+        options
     }
 
     /// Whether batches that were set fit the context that this model gets.

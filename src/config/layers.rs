@@ -22,16 +22,19 @@ const LOCAL_FILE: &str = ".inferno.toml";
 /// A settings file that is longer is not one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Variables that the build and the tests read; they are no settings.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 9] = [
     "INFERNO_LLAMA_CPP_DIR",
     "INFERNO_BUILD_CACHE",
     "INFERNO_MARCH",
     "INFERNO_OPENMP",
+    "INFERNO_METAL",
+    "INFERNO_CLANG",
+    "INFERNO_STAGE_ONLY",
     "INFERNO_FUZZ_CASES",
     "INFERNO_BLESS",
 ];
-/// The beginning of more such names.
-const TEST_VARIABLES: &str = "INFERNO_TEST_";
+/// The beginnings of more such names: of tests, and of the simulated GPU.
+const OTHER_PREFIXES: [&str; 2] = ["INFERNO_TEST_", "INFERNO_METAL_SIM"];
 
 /// The environment, as [`Config::load`] got it.
 type Env = BTreeMap<OsString, OsString>;
@@ -218,7 +221,7 @@ impl Layers {
         for (name, text) in env {
             let name = name.to_string_lossy();
             if !name.starts_with("INFERNO_")
-                || name.starts_with(TEST_VARIABLES)
+                || OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
                 || OTHER_VARIABLES.contains(&name.as_ref())
             {
                 continue;
@@ -506,6 +509,8 @@ mod tests {
             ("INFERNO_LOG_LEVEL", "debug"),
             ("INFERNO_MARCH", "x86-64-v3"),
             ("INFERNO_TEST_ANYTHING", "1"),
+            ("INFERNO_METAL_SIM", "amd-rdna1"),
+            ("INFERNO_METAL_SIM_SEED", "7"),
             ("INFERNOS", "1"),
         ];
         let config = Place::new().load_with(&variables, &Overrides::default()).unwrap().config;

@@ -954,5 +954,10 @@ unsafe extern "C" {
         token: llama_token,
         error: *mut inf_error,
     ) -> inf_status::Type;
+    pub fn inf_node_work(
+        node: *const ggml_tensor,
+        operation: *mut *const ::core::ffi::c_char,
+        device: *mut *const ::core::ffi::c_char,
+    ) -> bool;
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

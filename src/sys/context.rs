@@ -6,11 +6,13 @@ use super::{
     model::Model,
 };
 use std::{
-    ffi::c_void,
+    collections::BTreeMap,
+    ffi::{CStr, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
     ptr::{self, NonNull},
     slice,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -63,7 +65,11 @@ pub(crate) struct ContextParams {
     pub(crate) flash_attention: FlashAttention,
     pub(crate) cache_k: CacheKind,
     pub(crate) cache_v: CacheKind,
+    pub(crate) count_operations: bool,
 }
+
+/// How often each operation was computed on each device: by the names of both.
+pub(crate) type Operations = BTreeMap<(&'static CStr, &'static CStr), u64>;
 
 /// What a decode came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +87,8 @@ pub(crate) struct Context {
     ptr: NonNull<ffi::llama_context>,
     /// Read by llama.cpp's abort callback while it computes.
     stop: Arc<AtomicBool>,
+    /// Filled by the scheduler's callback while it computes, where that is asked for.
+    operations: Option<Arc<Mutex<Operations>>>,
     /// An assertion failed inside: the state is unknown, and freeing it could assert again.
     broken: bool,
     model: Arc<Model>,
@@ -94,6 +102,30 @@ unsafe impl Send for Context {}
 extern "C" fn on_abort_poll(data: *mut c_void) -> bool {
     // SAFETY: data points to the AtomicBool of the context's own Arc, alive as long as the context.
     unsafe { &*data.cast::<AtomicBool>() }.load(Ordering::Relaxed)
+}
+
+/// Asked before each node whether its result is wanted, which none is: a computation is not taken apart for it.
+extern "C" fn on_node(node: *mut ffi::ggml_tensor, asked: bool, data: *mut c_void) -> bool {
+    if !asked {
+        return true;
+    }
+    // Nothing may unwind into C++: a panic, of which there is none but for lack of memory, loses one count.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let (mut operation, mut device) = (ptr::null(), ptr::null());
+        // SAFETY: the scheduler passes a node of the graph that it computes, whose tensors are allocated.
+        if !unsafe { ffi::inf_node_work(node, &raw mut operation, &raw mut device) } {
+            return;
+        }
+        // SAFETY: a name of ggml's tables, terminated, alive as long as the process.
+        let operation = unsafe { CStr::from_ptr(operation) };
+        // SAFETY: the name of a device of the registry, terminated, alive as long as the process.
+        let device = unsafe { CStr::from_ptr(device) };
+        // SAFETY: data points to the Mutex of the context's own Arc, alive as long as the context.
+        let operations = unsafe { &*data.cast::<Mutex<Operations>>() };
+        *operations.lock().unwrap_or_else(PoisonError::into_inner).entry((operation, device)).or_default() +=
+            1;
+    }));
+    false
 }
 
 impl Context {
@@ -117,15 +149,20 @@ impl Context {
         native.no_perf = true;
         native.abort_callback = Some(on_abort_poll);
         native.abort_callback_data = Arc::as_ptr(&stop).cast_mut().cast();
+        let operations = params.count_operations.then(|| Arc::new(Mutex::new(Operations::new())));
+        if let Some(operations) = &operations {
+            native.cb_eval = Some(on_node);
+            native.cb_eval_user_data = Arc::as_ptr(operations).cast_mut().cast();
+        }
 
         let mut context = ptr::null_mut();
         model.with_ptr(|model| {
-            // SAFETY: the model is alive and kept so by the Arc; the parameters outlive the call; the abort flag lives
-            // as long as the context.
+            // SAFETY: the model is alive and kept so by the Arc; the parameters outlive the call; the abort flag and
+            // the counts live as long as the context.
             call(|error| unsafe { ffi::inf_context_new(model, &raw const native, &raw mut context, error) })
         })?;
         match NonNull::new(context) {
-            Some(ptr) => Ok(Self { ptr, stop, broken: false, model }),
+            Some(ptr) => Ok(Self { ptr, stop, operations, broken: false, model }),
             None => Err(Failure::from_log("llama.cpp gave no reason")),
         }
     }
@@ -133,6 +170,14 @@ impl Context {
     /// Set it, from any thread, to end a decode at the next graph node (CPU) or ubatch.
     pub(crate) fn stop_flag(&self) -> &Arc<AtomicBool> {
         &self.stop
+    }
+
+    /// What was computed since the last call, where it is counted.
+    pub(crate) fn take_operations(&mut self) -> Operations {
+        match &self.operations {
+            Some(counts) => std::mem::take(&mut *counts.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => Operations::new(),
+        }
     }
 
     /// Decodes tokens at positions `pos..`, at most `n_batch` of them, all within the vocabulary.
@@ -244,6 +289,7 @@ impl Drop for Context {
             // the model stays alive with what was leaked
             std::mem::forget(Arc::clone(&self.model));
             std::mem::forget(Arc::clone(&self.stop));
+            std::mem::forget(self.operations.clone());
             tracing::error!("a context that failed an assertion is leaked");
             return;
         }

@@ -256,6 +256,32 @@ inf_status inf_sampler_accept(llama_sampler * chain, llama_token token, inf_erro
     return guard(error, [&] { llama_sampler_accept(chain, token); });
 }
 
+bool inf_node_work(const ggml_tensor * node, const char ** operation, const char ** device) {
+    switch (node->op) {
+        case GGML_OP_NONE:
+        case GGML_OP_RESHAPE:
+        case GGML_OP_VIEW:
+        case GGML_OP_PERMUTE:
+        case GGML_OP_TRANSPOSE:
+            return false;
+        default:
+            break;
+    }
+    if (!(node->flags & GGML_TENSOR_FLAG_COMPUTE) || ggml_is_empty(node)) {
+        return false;
+    }
+    // the scheduler places a result in the memory of the device that computes it
+    ggml_backend_buffer_t buffer = node->view_src ? node->view_src->buffer : node->buffer;
+    ggml_backend_dev_t dev = buffer ? ggml_backend_buft_get_device(ggml_backend_buffer_get_type(buffer)) : nullptr;
+    if (!dev) {
+        // the CPU's own buffers do not say whose they are
+        dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    }
+    *operation = ggml_op_desc(node);
+    *device = ggml_backend_dev_name(dev);
+    return true;
+}
+
 inf_status inf_fail(int32_t how, inf_error * error) {
     return guard(error, [&] {
         switch (how) {

@@ -93,6 +93,10 @@ enum inf_status inf_sample(struct llama_sampler * chain, struct llama_context * 
                            llama_token * token, struct inf_error * error);
 enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token token, struct inf_error * error);
 
+// What a node of a graph computes, and the device that does; both names live as long as the process. False for a node
+// that computes nothing, such as a view.
+bool inf_node_work(const struct ggml_tensor * node, const char ** operation, const char ** device);
+
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);
 

@@ -660,6 +660,31 @@ fn in_a_terminal_ctrl_c_stops_answers_and_not_the_conversation() {
     assert_eq!(end_of(&mut terminal.child), Some(130));
 }
 
+#[test]
+fn run_tells_what_it_computed_and_where() {
+    let place = Place::new();
+    let run = |extra: &[&str]| {
+        place.run(
+            &[&["run", STORY, "--device", "cpu", "--max-tokens", "3", "--operations", "-q"], extra].concat(),
+        )
+    };
+    let table = run(&[]).stderr;
+    assert!(table.starts_with("operation") && table.lines().next().unwrap().ends_with(" CPU"), "{table}");
+    let account = run(&["--json"]).events().pop().unwrap();
+    assert_eq!(account["event"], "operations");
+    let operations = account["operations"].as_array().unwrap();
+    let count = |name: &str| {
+        let found = operations.iter().find(|o| o["operation"] == name);
+        found.map_or(0, |o| o["count"].as_u64().unwrap())
+    };
+    assert!(operations.iter().all(|o| o["device"] == "CPU"), "{account}");
+    // one graph for the prompt, one for each token but the last, which nothing follows
+    let graphs = 3;
+    assert_eq!(count("ROPE") % graphs, 0, "{account}");
+    assert!(count("MUL_MAT") > count("ROPE") && count("ROPE") > 0, "{account}");
+    assert_eq!(count("VIEW") + count("RESHAPE") + count("PERMUTE"), 0, "{account}");
+}
+
 // ---- the others ----
 
 #[test]

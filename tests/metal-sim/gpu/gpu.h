@@ -76,6 +76,7 @@ class Pipeline {
     virtual const std::string & name() const = 0;
     virtual uint32_t static_threadgroup_memory() const = 0; // bytes of the arrays that the kernel declares itself
     virtual bool uses_matrix() const = 0;                   // whether it can reach a simdgroup matrix operation
+    virtual bool uses_reduction() const = 0;                // whether it can reach simd_sum, simd_max, …
 };
 
 // Compiles what is missing. Null with a message: no such kernel, a compiler error, matrix operations on a device without
@@ -105,7 +106,8 @@ struct Counts {
     uint64_t divergent = 0;     // simdgroup operations that some living lanes did not take part in
     uint64_t bytes_read = 0;    // by all lanes, from buffers; 0 unless Settings::count_bytes
     uint64_t bytes_written = 0; // the same for stores
-    std::vector<uint64_t> bytes_read_of; // of each buffer index
+    std::vector<uint64_t> bytes_read_of;    // of each buffer index; empty unless Settings::count_bytes
+    std::vector<uint64_t> bytes_written_of; // the same for stores
 };
 
 struct Outcome {

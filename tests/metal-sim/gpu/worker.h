@@ -1,0 +1,53 @@
+// A host thread's state for running threadgroups: the area with its fibres' stacks, and what happens when a kernel
+// goes wrong on it.
+#pragma once
+
+#include "msl/abi.h"
+
+#include <csetjmp>
+#include <memory>
+#include <vector>
+
+namespace gpu {
+
+class Worker {
+  public:
+    Worker();
+    ~Worker();
+    Worker(const Worker &) = delete;
+    Worker & operator=(const Worker &) = delete;
+
+    // Lets the lane `lane` of `group` run, until no lane of the group can. False if the kernel made a fault: then the
+    // group's lanes are lost, and fault_address() says where.
+    bool enter(msl::simdgroup & group, unsigned lane);
+
+    // Takes back the stacks of lanes that will not run again.
+    void forget(msl::simdgroup & group);
+
+    msl::worker & state() { return *state_; }
+    uintptr_t fault_address() const { return fault_address_; }
+    bool stack_overflow() const; // whether the fault was one
+    void (*entry)(msl::worker *) = nullptr; // of the kernel that runs
+
+    // The worker of this thread while a kernel runs on it, else null.
+    static Worker * active();
+
+    // Called by the handlers of signals. Leaves the kernel.
+    [[noreturn]] void fault(uintptr_t address);
+
+  private:
+    static void start_lane(msl::worker * self, msl::simdgroup * group, unsigned lane);
+    static void * wait_at_barrier(msl::worker * self, const void * site, void * sp);
+    static void run_lanes();
+
+    int take_stack();
+    char * stack_top(int stack) const;
+
+    msl::worker * state_;
+    std::vector<int> free_stacks_;
+    int stacks_ = 0; // that were ever used
+    uintptr_t fault_address_ = 0;
+    sigjmp_buf escape_;
+};
+
+} // namespace gpu

@@ -1,0 +1,24 @@
+// Runs the items of a command buffer on the simulated GPU, under the faults of its device.
+#pragma once
+
+#include "commands.h"
+#include "faults.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace metal_sim {
+
+enum class Failure { none, timeout, page_fault, invalid };
+
+struct Execution {
+    Failure failure = Failure::none;
+    std::string error; // empty where all went well
+    std::string trace; // lines of what was run
+};
+
+// `number` is the place of the command buffer among all of the process, from 1: orders are drawn from it and the seed.
+Execution execute(const std::vector<Item> & items, const DeviceFaults & faults, uint64_t number, bool times_out);
+
+} // namespace metal_sim
