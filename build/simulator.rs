@@ -73,8 +73,8 @@ impl Simulator {
         cache: &Cache,
     ) -> Result<Vec<PathBuf>, String> {
         let (gpu, host) = (self.dir.join("gpu"), self.dir.join("host"));
-        // not the headers of kernels, in folders of gpu/: they are read when a kernel is compiled
-        let for_gpu = cache.with_headers(&gpu, false)?;
+        // with those in msl/: kernels and the executor share what they say of each other
+        let for_gpu = cache.with_headers(&gpu, true)?;
         let for_host = for_gpu.with_headers(&host, true)?;
         let build = |cpp: bool| {
             let mut build = self.dress(compile::base(target, staged, pin, cpp));

@@ -200,11 +200,65 @@ static bool attention_masks() {
     return passed;
 }
 
+// The same cache for one query and for 64, to compare what is read.
+static bool attention_one() {
+    return attends("one query", {.cache = 512});
+}
+static bool attention_prompt() {
+    return attends("64 queries", {.cache = 512, .queries = 64});
+}
+
+// Every pair of head sizes and every type, for a token and for a prompt, with a cache that is no whole number of blocks.
+static bool attention_shapes() {
+    bool passed = true;
+    const std::pair<int64_t, int64_t> sizes[] = {
+        {32, 32},   {40, 40},   {48, 48},   {64, 64},   {72, 72},   {80, 80},   {96, 96},   {96, 64},   {112, 112},
+        {128, 128}, {192, 192}, {192, 128}, {256, 256}, {320, 256}, {512, 512}, {576, 512},
+    };
+    const ggml_type types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0,
+                               GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0};
+    for (auto [dk, dv] : sizes) {
+        for (ggml_type type : types) {
+            // all types with two sizes, and one of the types with each
+            const bool all = dk == 64 || dk == 576;
+            if ((!all && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) || dk % ggml_blck_size(type) || dv % ggml_blck_size(type)) {
+                continue;
+            }
+            for (int64_t queries : {1, 33}) {
+                const auto visible = [=](int64_t q, int64_t i) { return i <= 42 + q; };
+                const std::string what = std::string(ggml_type_name(type)) + ", heads " + std::to_string(dk) + " and " +
+                    std::to_string(dv) + ", queries " + std::to_string(queries);
+                passed &= attends(what, {.dk = dk, .dv = dv, .cache = 75, .queries = queries, .type = type, .visible = visible});
+            }
+        }
+    }
+    return passed;
+}
+
+static bool attention_options() {
+    bool passed = true;
+    for (int64_t queries : {1, 21}) {
+        const auto visible = [=](int64_t q, int64_t i) { return i <= 60 + q && i >= 4 * q; };
+        const std::string what = ", queries " + std::to_string(queries);
+        const Attention plain = {.dk = 64, .dv = 64, .heads = 6, .kv_heads = 2, .cache = 100, .queries = queries, .visible = visible};
+        Attention sinks = plain, bias = plain, softcap = plain;
+        sinks.sinks = true;
+        bias.max_bias = 8;
+        softcap.softcap = 10;
+        passed &= attends("three heads share a cache" + what, plain) & attends("sinks" + what, sinks) &
+                  attends("ALiBi" + what, bias) & attends("soft-cap" + what, softcap);
+        Attention everything = sinks;
+        everything.max_bias = 8;
+        everything.softcap = 10;
+        passed &= attends("all of these" + what, everything);
+    }
+    return passed;
+}
+
 // --- quantised weights
 
-// A product with weights of that deviation, against doubles and the exact decoding.
-static double decoding_error(ggml_type type, float deviation, int64_t columns) {
-    const int64_t inner = 256, rows = 64;
+// A product of `rows` rows of weights of that deviation with `columns` vectors, against doubles and the exact decoding.
+static double product_error(ggml_type type, float deviation, int64_t inner, int64_t rows, int64_t columns) {
     const Floats weights = normal(inner * rows, deviation, 5), input = normal(inner * columns, 1.0f, 6);
     const Result ours = compute(device, [&](Maker & m) {
         return ggml_mul_mat(m.context, m.input(type, {inner, rows}, weights), m.input(GGML_TYPE_F32, {inner, columns}, input));
@@ -232,10 +286,58 @@ static bool small_weights() {
     };
     for (auto [type, deviation, of_q5_k] : made) {
         for (int64_t columns : {4, 8}) {
-            const double error = decoding_error(type, deviation, columns);
-            const double q5_k = decoding_error(GGML_TYPE_Q5_K, of_q5_k, columns);
+            const double error = product_error(type, deviation, 256, 64, columns);
+            const double q5_k = product_error(GGML_TYPE_Q5_K, of_q5_k, 256, 64, columns);
             passed &= check(error <= 4 * q5_k + 1e-12, "%s, deviation %g, %d columns: error %.3g; q5_K %.3g",
                             ggml_type_name(type), deviation, (int) columns, error, q5_k);
+        }
+    }
+    return passed;
+}
+
+// Every type, for numbers of columns that the kernels divide evenly and that they do not.
+static bool products() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0,   GGML_TYPE_Q4_1,  GGML_TYPE_Q5_0,
+                           GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,   GGML_TYPE_Q4_K,  GGML_TYPE_Q5_K,
+                           GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4}) {
+        for (int64_t columns : {9, 31, 33, 130}) {
+            const double error = product_error(type, 1.0f, 512, 150, columns);
+            passed &= check(error <= 1e-10, "%s, %d columns: error %.3g", ggml_type_name(type), (int) columns, error);
+        }
+    }
+    return passed;
+}
+
+// 512 tokens and a tenth of the largest matrix of a model of 1.5e9 weights, to count threadgroups and bytes.
+static bool prompt_product() {
+    const double error = product_error(GGML_TYPE_Q4_K, 1.0f, 256, 896, 512);
+    return check(error <= 1e-10, "error %.3g", error);
+}
+
+static bool few_columns() {
+    const double error = product_error(GGML_TYPE_Q4_K, 1.0f, 256, 896, 20);
+    return check(error <= 1e-10, "error %.3g", error);
+}
+
+// 40 tokens that choose 4 of 8 experts.
+static bool expert_products() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+        for (int64_t slots : {1, 4}) {
+            const Build build = [=](Maker & m) {
+                std::vector<int32_t> ids;
+                for (int token = 0; token < 40; ++token) {
+                    for (int slot = 0; slot < 4; ++slot) {
+                        ids.push_back((token * 3 + slot * 2 + token / 7) % 8);
+                    }
+                }
+                auto * experts = m.input(type, {256, 100, 8}, normal(256 * 100 * 8, 1.0f, 11));
+                auto * input = m.input(GGML_TYPE_F32, {256, slots, 40}, normal(256 * slots * 40, 1.0f, 12));
+                return ggml_mul_mat_id(m.context, experts, input, m.integers({4, 40}, ids));
+            };
+            // the CPU quantises the vectors
+            passed &= agrees_with_cpu((std::string(ggml_type_name(type)) + ", slots " + std::to_string(slots)).c_str(), build, 5e-4);
         }
     }
     return passed;
@@ -311,17 +413,64 @@ static bool nil_pipeline_later() {
            agrees_with_cpu("rms_norm", rms_norm, 1e-10);
 }
 
+// Through memory that Metal does not wrap: an odd length at an odd address, and one of several pieces.
+static bool copies() {
+    bool passed = true;
+    for (int64_t size : {7, 4099, 20 << 20}) {
+        ggml_context_ptr context(ggml_init({ggml_tensor_overhead(), nullptr, true}));
+        ggml_tensor * tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_I8, size);
+        ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors(context.get(), device));
+        std::vector<uint8_t> in(size + 1), out(size + 1), async(size + 1);
+        for (int64_t i = 0; i <= size; ++i) {
+            in[i] = (uint8_t) (i * 7 + i / 255);
+        }
+        ggml_backend_tensor_set(tensor, in.data() + 1, 0, size);
+        ggml_backend_tensor_get(tensor, out.data() + 1, 0, size);
+        passed &= check(memcmp(in.data() + 1, out.data() + 1, size) == 0, "%d bytes come back", (int) size);
+        ggml_backend_tensor_set_async(device, tensor, in.data() + 1, 0, size);
+        ggml_backend_tensor_get_async(device, tensor, async.data() + 1, 0, size);
+        ggml_backend_synchronize(device);
+        passed &= check(memcmp(in.data() + 1, async.data() + 1, size) == 0, "%d bytes come back later", (int) size);
+    }
+    return passed;
+}
+
+// With one of the command buffers stopped, whichever: the graph that needed it says so.
+static bool timeout() {
+    const Result result = compute(device, sum);
+    return check(result.status == GGML_STATUS_FAILED, "status %d", result.status);
+}
+
+// With the first buffer nil: memory of the host that cannot be mapped is no buffer.
+static bool nil_map() {
+    static uint8_t memory[65536] __attribute__((aligned(65536)));
+    ggml_backend_buffer_t buffer =
+        ggml_backend_dev_buffer_from_host_ptr(ggml_backend_get_device(device), memory, sizeof memory, sizeof memory);
+    return check(buffer == nullptr, "there is %s buffer", buffer ? "a" : "no");
+}
+
 static const std::map<std::string, bool (*)()> cases = {
     {"memset_range", memset_range},
     {"attention_vec", attention_vec},
     {"attention_no_mask", attention_no_mask},
     {"attention_masks", attention_masks},
+    {"attention_one", attention_one},
+    {"attention_prompt", attention_prompt},
+    {"attention_shapes", attention_shapes},
+    {"attention_options", attention_options},
     {"small_weights", small_weights},
+    {"products", products},
+    {"few_columns", few_columns},
+    {"prompt_product", prompt_product},
+    {"expert_products", expert_products},
     {"solve_tri", solve_tri},
     {"reductions", reductions},
     {"any_width", any_width},
     {"nil_pipeline", nil_pipeline},
     {"nil_pipeline_later", nil_pipeline_later},
+    {"copies", copies},
+    {"timeout", timeout},
+    {"nil_map", nil_map},
 };
 
 int main(int count, char ** words) {
