@@ -16,7 +16,8 @@ constexpr unsigned max_threadgroup_buffers = 8; // indices of [[threadgroup(n)]]
 
 // How the lanes of a simdgroup advance.
 enum class Mode {
-    lockstep, // all lanes of a simdgroup pass a basic block before any enters the next one
+    lockstep, // all lanes of a simdgroup pass a basic block before any enters the next one; within a block they run
+              // one after the other, so a lane that reads there what another writes there is a race here too
     free,     // each lane runs until it has to wait, in an order drawn from the seed: shows races between lanes
 };
 
