@@ -58,6 +58,9 @@ fn build() -> Result<(), String> {
     let patches = patch::apply_series(&here.join("patches"), &staged, &leave_out)?;
 
     let target = target::Target::from_env()?;
+    if target.metal != target::Metal::Absent {
+        metal::embed(&target, &staged, &out)?;
+    }
     if target::switch("INFERNO_STAGE_ONLY")? == Some(true) {
         // for `cargo check` on a target that there is no compiler for: nothing that needs linking can follow
         println!("cargo::warning=INFERNO_STAGE_ONLY: the native code is not compiled");
