@@ -62,16 +62,12 @@ pub(crate) fn objects(
 
 pub(crate) fn link(target: &Target) {
     match target.metal {
-        Metal::Absent => {}
+        Metal::Absent | Metal::Simulated => {}
         Metal::Framework => {
             for framework in ["Foundation", "Metal", "MetalKit"] {
                 println!("cargo::rustc-link-lib=framework={framework}");
             }
             link_clang_runtime();
-        }
-        Metal::Simulated => {
-            #[cfg(feature = "metal-sim")]
-            crate::simulator::link();
         }
     }
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod devices;
+mod model;
+mod patches;
 
 use serde_json::Value;
 use std::process::{Command, Output};

@@ -1,0 +1,257 @@
+//! Each Metal patch on simulated GPUs: a case that fails without it and passes with it.
+//!
+//! Operations are those of `tests/metal-sim/cases`, a program of its own: a device is chosen once in a process. It is
+//! linked with the native code that this package was built with.
+
+use super::{command, text};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn staged() -> &'static Path {
+    Path::new(env!("NATIVE_STAGED_TREE"))
+}
+
+/// The program of `tests/metal-sim/cases`, compiled once.
+fn cases() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("metal-cases");
+        let compiler = std::env::var("INFERNO_CLANG").unwrap_or_else(|_| "clang++-19".into());
+        let status = Command::new(compiler)
+            .args(["-std=c++20", "-O2", "-Wall", "-rdynamic"])
+            .arg(format!("-I{}", staged().join("ggml/include").display()))
+            .arg(root().join("tests/metal-sim/cases/cases.cpp"))
+            .arg(staged().parent().unwrap().join("libinferno_llama.a"))
+            .args(["-lgomp", "-lpthread", "-ldl", "-lm", "-o"])
+            .arg(&program)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        program
+    })
+}
+
+/// A run of cases on a device, with settings of the simulator: `[("FAULTS", "reorder")]`.
+fn run(device: &str, settings: &[(&str, &str)], names: &[&str]) -> Output {
+    let mut command = Command::new(cases());
+    // the reference is computed on the CPU: threads that spin would take the time of the simulated GPU
+    command.args(names).env("INFERNO_METAL_SIM", device).env("OMP_WAIT_POLICY", "passive");
+    for (name, value) in settings {
+        command.env(format!("INFERNO_METAL_SIM_{name}"), value);
+    }
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn passes(device: &str, settings: &[(&str, &str)], names: &[&str]) {
+    let output = run(device, settings, names);
+    assert!(
+        output.status.success(),
+        "{device} {settings:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// What a kernel did in one dispatch.
+#[derive(Debug, PartialEq)]
+struct Dispatch {
+    kernel: String,
+    threadgroups: u64,
+    /// Bytes that it loaded, by index of the buffer.
+    read: Vec<u64>,
+}
+
+/// The dispatches of a case that passes.
+#[track_caller]
+fn dispatches(device: &str, name: &str) -> Vec<Dispatch> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{device}-{name}.trace"));
+    passes(device, &[("TRACE", file.to_str().unwrap()), ("COUNT_BYTES", "1")], &[name]);
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    fs::read_to_string(file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["event"] == "dispatch")
+        .map(|event| Dispatch {
+            kernel: event["kernel"].as_str().unwrap().into(),
+            threadgroups: event["threadgroups"].as_array().unwrap().iter().map(number).product(),
+            read: event["bytes_read_of"].as_array().unwrap().iter().map(number).collect(),
+        })
+        .collect()
+}
+
+// metal-memset-fills-only-its-range
+
+#[test]
+fn memset_tensor_fills_only_its_range() {
+    passes("amd-rdna1", &[], &["memset_range"]);
+    passes("apple-m1", &[], &["memset_range"]);
+}
+
+// metal-fa-vec-stays-inside-its-threadgroup-memory, metal-fa-vec-reads-p-before-it-is-reused
+
+#[test]
+fn flash_attention_vec_stays_inside_its_threadgroup_memory() {
+    passes("apple-m1", &[], &["attention_vec"]);
+}
+
+#[test]
+fn flash_attention_vec_needs_no_lockstep() {
+    for seed in ["1", "2", "3"] {
+        passes("apple-m1", &[("MODE", "free"), ("SEED", seed)], &["attention_vec"]);
+    }
+}
+
+// metal-solve-tri-reads-only-what-is-solved
+
+#[test]
+fn solve_tri_reads_only_what_is_solved() {
+    for device in ["apple-m1", "amd-rdna1"] {
+        passes(device, &[], &["solve_tri"]);
+        passes(device, &[("MODE", "free"), ("SEED", "1")], &["solve_tri"]);
+    }
+}
+
+// metal-block-scales-are-divided-in-float
+
+#[test]
+fn q4_k_is_as_exact_as_q5_k_with_small_weights() {
+    for device in ["apple-m1", "amd-rdna1"] {
+        passes(device, &[], &["small_weights"]);
+        passes(device, &[("FAULTS", "flush-half")], &["small_weights"]);
+    }
+}
+
+// metal-fa-without-a-mask-divides-by-one
+
+/// Nothing shows a remainder by zero whose result is not used, so this reads what the kernels are given.
+#[test]
+fn flash_attention_without_a_mask_divides_by_nothing() {
+    passes("apple-m1", &[], &["attention_no_mask"]);
+    let host = fs::read_to_string(staged().join("ggml/src/ggml-metal/ggml-metal-ops.cpp")).unwrap();
+    let start = host.find("int ggml_metal_op_flash_attn_ext(ggml_metal_op_t ctx").unwrap();
+    let attention = &host[start..host.find("int ggml_metal_op_bin(").unwrap()];
+    // three kinds of kernels; those of the mask itself run only where there is one
+    assert_eq!(attention.matches("std::max(ne32, 1)").count(), 3);
+}
+
+// metal-maxima-of-half-go-through-float
+
+#[test]
+fn attention_skips_only_blocks_that_are_wholly_masked() {
+    for device in ["apple-m1", "amd-rdna1"] {
+        passes(device, &[("FAULTS", "simd-max-half")], &["attention_masks"]);
+    }
+}
+
+// metal-simdgroup-reductions-of-the-mac2-family
+
+#[test]
+fn intel_takes_what_its_simdgroups_can_do() {
+    passes("intel-uhd630", &[], &["reductions"]);
+}
+
+// metal-nil-pipelines-are-answered
+
+#[test]
+fn an_operation_without_a_pipeline_goes_to_the_cpu() {
+    let faults = [("FAULTS", "nil-pipeline=kernel_soft_max*")];
+    passes("amd-rdna1", &faults, &["nil_pipeline"]);
+    // Apple's GPUs are not asked before: there it is an error of the graph
+    passes("apple-m1", &faults, &["nil_pipeline_later"]);
+}
+
+// metal-kernels-for-32-lanes-run-on-32
+
+#[test]
+fn other_widths_leave_to_the_cpu_what_assumes_32() {
+    for device in ["amd-gcn1", "amd-gcn4", "amd-gcn5"] {
+        passes(device, &[], &["any_width"]);
+    }
+    passes("amd-rdna1", &[], &["reductions"]);
+}
+
+// metal-failures-of-memory-and-commands-are-errors
+
+#[test]
+fn failures_of_memory_and_commands_are_errors() {
+    passes("amd-rdna1", &[("FAULTS", "no-copy-alignment")], &["copies"]);
+    passes("amd-rdna1", &[("FAULTS", "nil-buffer=1")], &["nil_map"]);
+    // fill, two inputs, and the two command buffers of the graph
+    for number in 1..=5 {
+        passes("amd-rdna1", &[("FAULTS", &format!("timeout={number}"))], &["timeout"]);
+    }
+}
+
+// metal-scalar-flash-attention
+
+#[test]
+fn flash_attention_runs_without_matrix_units() {
+    let names = ["attention_shapes", "attention_options", "attention_masks", "attention_no_mask"];
+    passes("amd-rdna1", &[], &names);
+    // 32 KiB of threadgroup memory
+    passes("intel-uhd630", &[], &names);
+}
+
+#[test]
+fn a_prompt_shares_the_cache_between_queries() {
+    const K: usize = 2;
+    const V: usize = 3;
+    let one = &dispatches("amd-rdna1", "attention_one")[0];
+    let prompt = &dispatches("amd-rdna1", "attention_prompt")[0];
+    assert_eq!(prompt.kernel, "kernel_flash_attn_ext_scalar_f16_nv2");
+    // 64 queries, and each part of the cache is read for 16 of them at once
+    assert_eq!(16 * (prompt.read[K] + prompt.read[V]) / 64, one.read[K] + one.read[V]);
+}
+
+// metal-mul-mv-ext-for-any-number-of-columns, metal-tiled-products-without-matrix-units
+
+#[test]
+fn a_few_columns_share_the_weights() {
+    passes("amd-rdna1", &[], &["products"]);
+    // 896 rows and 20 columns; the mat-vec kernel has 4480 threadgroups
+    let [product] = &dispatches("amd-rdna1", "few_columns")[..] else { panic!("one dispatch") };
+    assert_eq!(product.kernel, "kernel_mul_mv_ext_q4_K_f32_r1_5");
+    assert_eq!(product.threadgroups, 448);
+}
+
+#[test]
+fn a_prompt_shares_the_weights_between_columns() {
+    passes("amd-rdna1", &[], &["products", "expert_products"]);
+    // 896 rows and 512 columns; the mat-vec kernel has 114688 threadgroups and reads 186 kB of weights for a token
+    let [product] = &dispatches("amd-rdna1", "prompt_product")[..] else { panic!("one dispatch") };
+    assert_eq!(product.threadgroups, 112);
+    assert!(product.read[1] / 512 < 6000, "{product:?}");
+}
+
+// metal-serial-encoder-without-unified-memory
+
+/// The built-in model's greedy continuation, on a simulated GPU or on the CPU.
+fn story(gpu: Option<&str>, settings: &[(&str, &str)]) -> String {
+    let device = if gpu.is_some() { "MTL0" } else { "cpu" };
+    let run =
+        ["run", "Once upon a time", "--max-tokens", "8", "--temperature", "0", "--quiet", "--device", device];
+    let mut command = command(gpu, &run);
+    for (name, value) in settings {
+        command.env(format!("INFERNO_METAL_SIM_{name}"), value);
+    }
+    text(&mut command)
+}
+
+#[test]
+fn text_survives_barriers_that_order_nothing() {
+    let cpu = story(None, &[]);
+    for seed in ["1", "2", "3", "4", "5"] {
+        assert_eq!(story(Some("amd-rdna1"), &[("FAULTS", "reorder"), ("SEED", seed)]), cpu, "seed {seed}");
+    }
+}
