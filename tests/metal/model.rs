@@ -66,3 +66,21 @@ fn every_profile_tells_the_same_story() {
         assert_eq!(text(&mut command), expected, "{gpu}");
     }
 }
+
+#[test]
+fn a_gpu_is_as_often_right_as_the_cpu() {
+    let report = |gpu, device| {
+        let run = ["eval", "--limit", "1", "--json", "--quiet", "--device", device];
+        let mut command = command(gpu, &run);
+        // lanes that run one after the other take half the time
+        events(command.env("INFERNO_METAL_SIM_MODE", "free")).pop().unwrap()
+    };
+    let expected = report(None, "cpu");
+    for gpu in ["apple-m1", "amd-rdna1"] {
+        let ours = report(Some(gpu), "MTL0");
+        assert_eq!(ours["tasks"], expected["tasks"], "{gpu}");
+        let perplexity = |report: &serde_json::Value| report["perplexity"].as_f64().unwrap();
+        // the CPU rounds activations to 8 bits where the weights have 8, Metal's kernels do not
+        assert!((perplexity(&ours) / perplexity(&expected) - 1.0).abs() < 0.01, "{gpu}: {ours} {expected}");
+    }
+}
