@@ -103,8 +103,6 @@ impl Simulator {
     }
 }
 
-pub(crate) fn link() {}
-
 /// A string for a macro.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
