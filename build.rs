@@ -49,9 +49,18 @@ fn build() -> Result<(), String> {
     let upstream = locate::find(&pin, &here, &out)?;
     let staged = out.join("llama.cpp");
     stage::copy(&pin, &upstream, &staged)?;
-    let patches = patch::apply_series(&here.join("patches"), &staged)?;
+    println!("cargo::rerun-if-env-changed=INFERNO_WITHOUT_PATCHES");
+    let leave_out = env::var("INFERNO_WITHOUT_PATCHES").unwrap_or_default();
+    if !leave_out.is_empty() {
+        // to see a patch's test fail without it: scripts/prove-patches
+        println!("cargo::warning=INFERNO_WITHOUT_PATCHES: this build lacks {leave_out}, and is wrong");
+    }
+    let patches = patch::apply_series(&here.join("patches"), &staged, &leave_out)?;
 
     let target = target::Target::from_env()?;
+    if target.metal != target::Metal::Absent {
+        metal::embed(&target, &staged, &out)?;
+    }
     if target::switch("INFERNO_STAGE_ONLY")? == Some(true) {
         // for `cargo check` on a target that there is no compiler for: nothing that needs linking can follow
         println!("cargo::warning=INFERNO_STAGE_ONLY: the native code is not compiled");

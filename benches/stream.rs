@@ -1,19 +1,38 @@
 //! What the safe layer costs: `Model::stream` against a bare loop over the same native library, in interleaved pairs.
 //!
-//! `cargo bench --bench stream -- MODEL.gguf [PAIRS] [THREADS]`; `scripts/bench` makes the models. Each pair reads the
-//! same 512 tokens and generates 64 greedily, once through `Model::stream` and once through llama.cpp's C API called
-//! directly, both with a context made for the purpose, in alternating order. Ratios are medians over the pairs: the
-//! machine's speed drifts, a pair sees about the same of it.
+//! `cargo bench --bench stream -- MODEL.gguf [PAIRS] [THREADS]`; `scripts/bench` makes the models. A pair does the same
+//! once through `Model::stream` and once through llama.cpp's C API called directly, on the same loaded weights, each with
+//! a context made for the purpose, in alternating order. pp512 pairs read 512 tokens and generate one; tg64 pairs read 8
+//! and generate 64, greedily. Ratios are medians over the pairs: the machine's speed drifts, and a short pair sees about
+//! the same of it on both sides. The rows of the bare loop against itself show how far two equal things differ.
 
 use inferno::{ContextOptions, Event, LoadOptions, Model, Prompt, SampleOptions, gguf::TensorType};
-use std::{
-    fs,
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{fs, ops::ControlFlow, time::Duration};
 
-const PROMPT: usize = 512;
-const OUTPUT: usize = 64;
+const CONTEXT: u32 = 1024;
+
+/// What one run does, and the time of it that counts.
+struct Stage {
+    name: &'static str,
+    prompt: usize,
+    output: usize,
+    /// Tokens in the time that counts.
+    tokens: usize,
+    time: fn(&Times) -> Duration,
+}
+
+const STAGES: [Stage; 3] = [
+    Stage { name: "context", prompt: 8, output: 1, tokens: 0, time: |t| t.setup },
+    Stage { name: "pp512", prompt: 512, output: 1, tokens: 512, time: |t| t.prefill },
+    Stage { name: "tg64", prompt: 8, output: 64, tokens: 63, time: |t| t.decode },
+];
+
+/// The times of one run.
+struct Times {
+    setup: Duration,
+    prefill: Duration,
+    decode: Duration,
+}
 
 #[path = "../src/sys/bindings.rs"]
 #[expect(
@@ -29,18 +48,10 @@ mod bindings;
 /// The loop that one would write in C.
 #[expect(unsafe_code, reason = "what is measured here is the C API itself")]
 mod bare {
-    use super::{OUTPUT, bindings as ffi};
-    use std::{
-        ffi::CString,
-        ptr,
-        time::{Duration, Instant},
-    };
+    use super::{CONTEXT, Times, bindings as ffi};
+    use std::{ffi::c_void, ptr::NonNull, time::Instant};
 
     unsafe extern "C" {
-        fn llama_model_load_from_file(
-            path: *const std::ffi::c_char,
-            params: ffi::llama_model_params,
-        ) -> *mut ffi::llama_model;
         fn llama_init_from_model(
             model: *mut ffi::llama_model,
             params: ffi::llama_context_params,
@@ -49,60 +60,46 @@ mod bare {
         fn llama_decode(context: *mut ffi::llama_context, batch: Batch) -> i32;
         fn llama_get_logits_ith(context: *mut ffi::llama_context, i: i32) -> *const f32;
         fn llama_free(context: *mut ffi::llama_context);
-        fn llama_model_free(model: *mut ffi::llama_model);
     }
 
     #[repr(C)]
     struct Batch {
         n_tokens: i32,
-        pointers: [*mut std::ffi::c_void; 6],
+        pointers: [*mut c_void; 6],
     }
 
-    pub(crate) struct Model(*mut ffi::llama_model, usize);
+    /// A model that the library loaded, and the size of its vocabulary.
+    pub(crate) struct Model {
+        pub(crate) ptr: NonNull<c_void>,
+        pub(crate) vocab: usize,
+    }
 
     impl Model {
-        pub(crate) fn load(path: &str, vocab: usize) -> Self {
-            let path = CString::new(path).expect("no NUL in a path");
-            // SAFETY: plain data.
-            let mut params = unsafe { ffi::llama_model_default_params() };
-            params.n_gpu_layers = 0;
-            // SAFETY: the path is a C string; the backends were started by the Rust model before.
-            Self(unsafe { llama_model_load_from_file(path.as_ptr(), params) }, vocab)
-        }
-
-        /// Setup, prefill and decode times, and the tokens.
-        pub(crate) fn run(&self, prompt: &[i32], context: u32, threads: i32) -> ([Duration; 3], Vec<i32>) {
+        pub(crate) fn run(&self, prompt: &[i32], output: usize, threads: i32) -> Times {
             let start = Instant::now();
             // SAFETY: plain data.
             let mut params = unsafe { ffi::llama_context_default_params() };
-            params.n_ctx = context;
-            params.n_batch = 2048.min(context);
+            params.n_ctx = CONTEXT;
+            params.n_batch = CONTEXT;
             params.n_ubatch = 512;
             params.n_seq_max = 1;
             params.n_threads = threads;
             params.n_threads_batch = threads;
             params.no_perf = true;
-            // SAFETY: the model is alive.
-            let ctx = unsafe { llama_init_from_model(self.0, params) };
-            assert_ne!(ctx, ptr::null_mut());
+            // SAFETY: the model is alive, and no other context is being made.
+            let ctx = unsafe { llama_init_from_model(self.ptr.as_ptr().cast(), params) };
+            assert!(!ctx.is_null());
             let ready = Instant::now();
             let mut tokens = prompt.to_vec();
             let mut next = self.step(ctx, &mut tokens);
             let prefilled = Instant::now();
-            let mut output = vec![next];
-            while output.len() < OUTPUT {
+            for _ in 1..output {
                 next = self.step(ctx, &mut [next]);
-                output.push(next);
             }
             let decoded = Instant::now();
             // SAFETY: made above, freed once.
             unsafe { llama_free(ctx) };
-            ([ready - start, prefilled - ready, decoded - prefilled], output)
-        }
-
-        pub(crate) fn free(self) {
-            // SAFETY: made by load(), freed once, and its contexts before it.
-            unsafe { llama_model_free(self.0) };
+            Times { setup: ready - start, prefill: prefilled - ready, decode: decoded - prefilled }
         }
 
         fn step(&self, ctx: *mut ffi::llama_context, tokens: &mut [i32]) -> i32 {
@@ -114,7 +111,7 @@ mod bare {
             // SAFETY: the last token has logits.
             let logits = unsafe { llama_get_logits_ith(ctx, -1) };
             // SAFETY: a row has one float per vocabulary entry.
-            let logits = unsafe { std::slice::from_raw_parts(logits, self.1) };
+            let logits = unsafe { std::slice::from_raw_parts(logits, self.vocab) };
             let mut best = 0;
             for (i, logit) in logits.iter().enumerate() {
                 if *logit > logits[best] {
@@ -137,6 +134,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The speed of each first run over that of the run beside it: lowest, median, highest.
+fn ratios(pairs: &[(Duration, Duration)]) -> String {
+    let each: Vec<f64> = pairs.iter().map(|(a, b)| b.as_secs_f64() / a.as_secs_f64()).collect();
+    let low = each.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = each.iter().copied().fold(0.0, f64::max);
+    format!("{:.3} ({low:.3}, {high:.3})", median(each))
+}
+
 #[expect(clippy::print_stdout, reason = "a bench prints its table")]
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
@@ -145,10 +150,10 @@ fn main() {
         return;
     };
     let number = |i: usize, otherwise: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(otherwise);
-    let (pairs, threads) = (number(1, 5), number(2, 2));
+    let (pairs, threads) = (number(1, 9), number(2, 2));
 
     let mut options = ContextOptions::default();
-    options.context_size = Some(1024);
+    options.context_size = Some(CONTEXT as usize);
     options.threads = Some(threads);
     let context = options.clone();
     let model = Model::builder(path)
@@ -156,77 +161,90 @@ fn main() {
         .load_blocking(|_| ControlFlow::Continue(()))
         .expect("the model loads");
     let loaded = model.loaded().expect("just loaded");
-    let bare = bare::Model::load(path, loaded.vocab_size());
+    let bare = bare::Model { ptr: loaded.as_ptr(), vocab: loaded.vocab_size() };
     let vocab = i32::try_from(loaded.vocab_size()).expect("fits");
     let mut state = 1u32;
-    let prompt: Vec<i32> = (0..PROMPT)
+    let prompt: Vec<i32> = (0..512)
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             i32::try_from(state >> 8).expect("24 bits") % vocab
         })
         .collect();
-    let mut sample = SampleOptions::default().with_temperature(0.0).with_max_tokens(OUTPUT);
-    sample.ignore_eos = true;
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let ours = || {
+    let sample = |output| {
+        let mut sample = SampleOptions::default().with_temperature(0.0).with_max_tokens(output);
+        sample.ignore_eos = true;
+        sample
+    };
+    let ours = |stage: &Stage| {
         runtime.block_on(async {
-            let mut events = model.stream(Prompt::Tokens(prompt.clone()), sample.clone());
+            let prompt = Prompt::Tokens(prompt[..stage.prompt].to_vec());
+            let mut events = model.stream(prompt, sample(stage.output));
             while let Some(event) = events.next().await {
                 if let Event::Done(usage) = event.expect("the request runs") {
-                    return [usage.setup, usage.prefill, usage.decode];
+                    return Times { setup: usage.setup, prefill: usage.prefill, decode: usage.decode };
                 }
             }
             panic!("a stream ends with Done");
         })
     };
     let c_threads = i32::try_from(threads).expect("few threads");
-    let theirs = || bare.run(&prompt, 1024, c_threads).0;
-    ours();
-    theirs();
-    let (mut a, mut b): (Vec<[Duration; 3]>, Vec<[Duration; 3]>) = (vec![], vec![]);
-    let start = Instant::now();
-    for i in 0..pairs {
-        if i % 2 == 0 {
-            a.push(ours());
-            b.push(theirs());
-        } else {
-            b.push(theirs());
-            a.push(ours());
-        }
-    }
+    let theirs = |stage: &Stage| bare.run(&prompt[..stage.prompt], stage.output, c_threads);
     println!(
-        "{} · {} threads · {pairs} pairs in {:.0} s · {}",
+        "{} · {threads} threads · {pairs} pairs a row · {}",
         loaded.description(),
-        threads,
-        start.elapsed().as_secs_f64(),
         inferno::native_version().flags
     );
-    println!("| stage | stream | bare loop | ratio of speeds, median (lowest, highest) |");
-    println!("|---|---|---|---|");
-    for (i, (name, tokens)) in
-        [("context", 0), ("pp512", PROMPT), ("tg64", OUTPUT - 1)].into_iter().enumerate()
-    {
-        let show = |runs: &[[Duration; 3]]| {
-            let seconds = median(runs.iter().map(|r| r[i].as_secs_f64()).collect());
-            if tokens == 0 {
-                format!("{:.1} ms", seconds * 1e3)
-            } else {
-                format!("{:.2} t/s", tokens as f64 / seconds)
-            }
+    println!(
+        "| stage | stream | bare loop | ratio of speeds, median (lowest, highest) | the bare loop against itself |"
+    );
+    println!("|---|---|---|---|---|");
+    for stage in &STAGES {
+        let time = |run: &dyn Fn(&Stage) -> Times| (stage.time)(&run(stage));
+        time(&ours);
+        time(&theirs);
+        let (mut against_bare, mut against_itself) = (vec![], vec![]);
+        for i in 0..pairs {
+            // every order comes equally often: who runs first may find the caches and the clock otherwise
+            let (a, b, c) = match i % 3 {
+                0 => {
+                    let a = time(&ours);
+                    let b = time(&theirs);
+                    (a, b, time(&theirs))
+                }
+                1 => {
+                    let b = time(&theirs);
+                    let a = time(&ours);
+                    (a, b, time(&theirs))
+                }
+                _ => {
+                    let c = time(&theirs);
+                    let b = time(&theirs);
+                    (time(&ours), b, c)
+                }
+            };
+            against_bare.push((a, b));
+            against_itself.push((b, c));
+        }
+        let show = |times: Vec<f64>| match stage.tokens {
+            0 => format!("{:.1} ms", median(times) * 1e3),
+            tokens => format!("{:.2} t/s", tokens as f64 / median(times)),
         };
-        let ratios: Vec<f64> =
-            a.iter().zip(&b).map(|(a, b)| b[i].as_secs_f64() / a[i].as_secs_f64()).collect();
-        let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = ratios.iter().copied().fold(0.0, f64::max);
-        println!("| {name} | {} | {} | {:.3} ({low:.3}, {high:.3}) |", show(&a), show(&b), median(ratios));
+        println!(
+            "| {} | {} | {} | {} | {} |",
+            stage.name,
+            show(against_bare.iter().map(|(a, _)| a.as_secs_f64()).collect()),
+            show(against_bare.iter().map(|(_, b)| b.as_secs_f64()).collect()),
+            ratios(&against_bare),
+            ratios(&against_itself)
+        );
     }
     let weights = loaded.tensor_bytes();
-    let cache = loaded.gguf().kv_cache_bytes(1024, TensorType::F16, TensorType::F16).unwrap_or(0);
+    let cache = loaded.gguf().kv_cache_bytes(CONTEXT.into(), TensorType::F16, TensorType::F16).unwrap_or(0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!("memory: {:.0} MiB of weights, {:.0} MiB of KV cache", mib(weights), mib(cache));
     drop(loaded);
-    bare.free();
     // again with our model alone, read rather than mapped, so that what is resident is what was allocated
     let mut options = LoadOptions::default();
     options.mmap = false;
@@ -240,7 +258,7 @@ fn main() {
     let after_load = resident();
     let mut peak = 0;
     runtime.block_on(async {
-        let mut events = model.stream(Prompt::Tokens(prompt), sample);
+        let mut events = model.stream(Prompt::Tokens(prompt), sample(64));
         while let Some(event) = events.next().await {
             event.expect("the request runs");
             peak = peak.max(resident());

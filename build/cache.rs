@@ -27,10 +27,11 @@ impl Cache {
         println!("cargo::rerun-if-env-changed=INFERNO_BUILD_CACHE");
         let dir = match env::var_os("INFERNO_BUILD_CACHE") {
             Some(dir) => PathBuf::from(dir),
-            // cargo marks the root of its target directory with CACHEDIR.TAG
+            // the root of cargo's target directory: it keeps facts about rustc there, and CACHEDIR.TAG where it made
+            // the directory itself
             None => out
                 .ancestors()
-                .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+                .find(|dir| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| dir.join(name).is_file()))
                 .unwrap_or(out)
                 .join("inferno-native"),
         };

@@ -14,6 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The folder in OUT_DIR of the kernel sources as they are embedded.
+const EMBEDDED: &str = "metal";
+
 pub(crate) fn objects(
     target: &Target,
     pin: &Pin,
@@ -34,11 +37,11 @@ pub(crate) fn objects(
         }
         build
     };
-    let embedded = embed(target, &dir, &out.join("metal"))?;
+    let embedded = compile::sources(&out.join(EMBEDDED), &["s"])?;
     let cpp = compile::sources(&dir, &["cpp"])?;
     let objc = compile::sources(&dir, &["m"])?;
 
-    let mut objects = cache.compile(assembler(&out.join("metal")), embedded)?;
+    let mut objects = cache.compile(assembler(&out.join(EMBEDDED)), embedded)?;
     match target.metal {
         #[cfg(feature = "metal-sim")]
         Metal::Simulated => {
@@ -59,16 +62,12 @@ pub(crate) fn objects(
 
 pub(crate) fn link(target: &Target) {
     match target.metal {
-        Metal::Absent => {}
+        Metal::Absent | Metal::Simulated => {}
         Metal::Framework => {
             for framework in ["Foundation", "Metal", "MetalKit"] {
                 println!("cargo::rustc-link-lib=framework={framework}");
             }
             link_clang_runtime();
-        }
-        Metal::Simulated => {
-            #[cfg(feature = "metal-sim")]
-            crate::simulator::link();
         }
     }
 }
@@ -98,20 +97,22 @@ fn assembler(dir: &Path) -> cc::Build {
 
 /// Writes one assembly file for each kernel library, which holds the library's source between the two symbols that
 /// ggml-metal-device.m looks for.
-fn embed(target: &Target, dir: &Path, out: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn embed(target: &Target, staged: &Path, out: &Path) -> Result<(), String> {
+    let (dir, out) = (staged.join("ggml/src/ggml-metal"), out.join(EMBEDDED));
     let fail = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
-    fs::create_dir_all(out).map_err(|e| fail(out, e))?;
+    if out.is_dir() {
+        // a library that is gone must not be compiled again
+        fs::remove_dir_all(&out).map_err(|e| fail(&out, e))?;
+    }
+    fs::create_dir_all(&out).map_err(|e| fail(&out, e))?;
     let list = dir.join("ggml-metal-device.m");
-    let names = libraries(&fs::read_to_string(&list).map_err(|e| fail(&list, e))?)?;
-    let mut files = vec![];
-    for name in names {
-        let source = flatten(dir, &dir.join("kernels").join(format!("{name}.metal")))?;
+    for name in libraries(&fs::read_to_string(&list).map_err(|e| fail(&list, e))?)? {
+        let source = flatten(&dir, &dir.join("kernels").join(format!("{name}.metal")))?;
         let (flat, assembly) = (out.join(format!("{name}.metal")), out.join(format!("{name}.s")));
         fs::write(&flat, source).map_err(|e| fail(&flat, e))?;
         fs::write(&assembly, assembly_of(target, &name)).map_err(|e| fail(&assembly, e))?;
-        files.push(assembly);
     }
-    Ok(files)
+    Ok(())
 }
 
 /// The names of the kernel libraries, from the list that the backend itself is made from, so that a patch which adds a

@@ -17,17 +17,30 @@ pub(crate) fn series(patches: &Path) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// Copies `patches/overlay` into the tree, then applies every patch of the series. Returns the patches' names
-/// without `.patch`.
-pub(crate) fn apply_series(patches: &Path, tree: &Path) -> Result<Vec<String>, String> {
-    let overlay = patches.join("overlay");
-    if overlay.is_dir() {
-        copy_new(&overlay, tree)?;
+/// Applies every patch of the series but those to leave out, each with the files of `patches/overlay` that its header
+/// names. Returns the names of those applied, without `.patch`.
+///
+/// `leave_out` holds names without `.patch`, or beginnings of names with a `*` behind them, separated by commas.
+pub(crate) fn apply_series(patches: &Path, tree: &Path, leave_out: &str) -> Result<Vec<String>, String> {
+    let mut names = series(patches)?;
+    for pattern in leave_out.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let matches = |name: &String| {
+            let name = name.trim_end_matches(".patch");
+            pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start))
+        };
+        if !names.iter().any(matches) {
+            return Err(format!(
+                "there is no patch {pattern} to leave out; patches/series lists those there are"
+            ));
+        }
+        names.retain(|name| !matches(name));
     }
-    let names = series(patches)?;
     for name in &names {
         let path = patches.join(name);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        for file in overlay(&text) {
+            copy_new(&patches.join("overlay").join(file), &tree.join(file))?;
+        }
         apply(tree, name, &text)?;
     }
     Ok(names.iter().map(|n| n.trim_end_matches(".patch").to_owned()).collect())
@@ -58,18 +71,16 @@ pub(crate) fn apply(tree: &Path, name: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The whole new files that a patch brings: `X-Overlay` in its header, separated by spaces.
+pub(crate) fn overlay(text: &str) -> impl Iterator<Item = &str> {
+    let header = text.lines().take_while(|line| !line.starts_with("diff --git "));
+    header.filter_map(|line| line.strip_prefix("X-Overlay: ")).flat_map(str::split_whitespace)
+}
+
 fn copy_new(from: &Path, to: &Path) -> Result<(), String> {
-    for entry in fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))?.flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            fs::create_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
-            copy_new(&entry.path(), &target)?;
-        } else if target.exists() {
-            return Err(format!("{} would overwrite an upstream file; use a patch", entry.path().display()));
-        } else {
-            let text = fs::read(entry.path()).map_err(|e| format!("{}: {e}", entry.path().display()))?;
-            fs::write(&target, text).map_err(|e| format!("{}: {e}", target.display()))?;
-        }
+    if to.exists() {
+        return Err(format!("{} would overwrite an upstream file; use a patch", from.display()));
     }
-    Ok(())
+    // by content: cargo may keep files read-only
+    fs::read(from).and_then(|text| fs::write(to, text)).map_err(|e| format!("{}: {e}", from.display()))
 }

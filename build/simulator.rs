@@ -103,9 +103,7 @@ impl Simulator {
     }
 }
 
-pub(crate) fn link() {
-    println!("cargo::rustc-link-lib=BlocksRuntime");
-}
+pub(crate) fn link() {}
 
 /// A string for a macro.
 fn quoted(text: &str) -> String {

@@ -49,11 +49,23 @@ pub(crate) fn build(model: &LoadedModel, options: &SampleOptions, seed: u32) -> 
     native().map(Chooser::Chain).map_err(|failure| engine("sampler", &failure))
 }
 
-/// The index of the highest logit, the first of equals.
-pub(crate) fn highest(logits: &[f32]) -> usize {
-    // two passes that the compiler turns into vector code
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-    logits.iter().position(|l| *l == most).unwrap_or(0)
+/// The index of the highest logit, the first of equals; none where there are no logits or one is not a number.
+pub(crate) fn highest(logits: &[f32]) -> Option<usize> {
+    // lanes that do not depend on each other become vector code, which a single running maximum does not
+    const LANES: usize = 16;
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let mut nan = [false; LANES];
+    let (rows, rest) = logits.as_chunks::<LANES>();
+    let tail = rest.iter().enumerate();
+    for (i, l) in rows.iter().flat_map(|row| row.iter().enumerate()).chain(tail) {
+        most[i] = if *l > most[i] { *l } else { most[i] };
+        nan[i] |= l.is_nan();
+    }
+    if nan.contains(&true) {
+        return None;
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|l| *l == most)
 }
 
 fn add(chain: &mut sys::Sampler, model: &LoadedModel, stage: Stage) -> Result<(), sys::Failure> {
@@ -95,8 +107,22 @@ fn add(chain: &mut sys::Sampler, model: &LoadedModel, stage: Stage) -> Result<()
 mod tests {
     #[test]
     fn the_highest_is_the_first_of_equals() {
-        assert_eq!(super::highest(&[0.0, 3.0, -1.0, 3.0]), 1);
-        assert_eq!(super::highest(&[f32::NEG_INFINITY, f32::NEG_INFINITY]), 0);
-        assert_eq!(super::highest(&[f32::NEG_INFINITY, -5.0]), 1);
+        assert_eq!(super::highest(&[0.0, 3.0, -1.0, 3.0]), Some(1));
+        assert_eq!(super::highest(&[f32::NEG_INFINITY, f32::NEG_INFINITY]), Some(0));
+        assert_eq!(super::highest(&[f32::NEG_INFINITY, -5.0]), Some(1));
+        let mut many: Vec<f32> = (0..100u8).map(|i| f32::from(i % 37)).collect();
+        assert_eq!(super::highest(&many), Some(36));
+        many[99] = f32::INFINITY;
+        assert_eq!(super::highest(&many), Some(99));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_found_wherever_it_is() {
+        assert_eq!(super::highest(&[]), None);
+        for i in 0..40 {
+            let mut logits = [1.0; 40];
+            logits[i] = f32::NAN;
+            assert_eq!(super::highest(&logits), None, "{i}");
+        }
     }
 }

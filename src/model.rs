@@ -300,6 +300,13 @@ impl LoadedModel {
         }
     }
 
+    /// The `llama_model *` of the pinned llama.cpp, alive as long as this model: for calls into the C API that this crate
+    /// does not wrap. What is done with it must not change the model, and needs `unsafe` of the caller's own.
+    #[must_use]
+    pub fn as_ptr(&self) -> std::ptr::NonNull<std::ffi::c_void> {
+        self.native.as_ptr()
+    }
+
     pub(crate) fn native(&self) -> &Arc<sys::Model> {
         &self.native
     }

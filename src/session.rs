@@ -379,12 +379,16 @@ impl Session {
     /// [`Error::Engine`] before anything was decoded, and where a logit is NaN: the computation went wrong, and no
     /// text that it gave should be shown.
     pub fn logits(&mut self) -> Result<&[f32]> {
-        let logits = self.context.logits(-1).map_err(|failure| engine("logits", &failure))?;
+        let logits = self.raw_logits()?;
         // without a branch in the loop, so that it becomes vector code
         if logits.iter().fold(false, |found, l| found | l.is_nan()) {
-            return Err(Error::Engine { call: "decode", what: "the logits are not numbers".into() });
+            return Err(no_numbers());
         }
         Ok(logits)
+    }
+
+    fn raw_logits(&mut self) -> Result<&[f32]> {
+        self.context.logits(-1).map_err(|failure| engine("logits", &failure))
     }
 
     /// Forgets all but the first `keep` tokens. A model with recurrent layers cannot go back in part: it forgets
@@ -426,7 +430,10 @@ impl Session {
     /// Picks the next token from the logits of the last decoded one.
     pub(crate) fn sample(&mut self, chooser: &mut Chooser) -> Result<Token> {
         let token = match chooser {
-            Chooser::Greedy => Token::try_from(highest(self.logits()?)).expect("below the vocabulary's size"),
+            Chooser::Greedy => {
+                let best = highest(self.raw_logits()?).ok_or_else(no_numbers)?;
+                Token::try_from(best).expect("below the vocabulary's size")
+            }
             Chooser::Chain(chain) => {
                 self.logits()?; // checks that they are numbers
                 chain.sample(&mut self.context).map_err(|failure| engine("sample", &failure))?
@@ -503,4 +510,7 @@ fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> 
         return Err(Error::OutOfMemory { device: device.name, needed, free: Some(free) });
     }
     Ok(())
+}
+fn no_numbers() -> Error {
+    Error::Engine { call: "decode", what: "the logits are not numbers".into() }
 }

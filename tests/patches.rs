@@ -55,6 +55,26 @@ fn series_and_files_agree() {
 }
 
 #[test]
+fn every_overlay_file_belongs_to_one_patch() {
+    fn files(dir: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path, into) } else { into.push(path) }
+        }
+    }
+    let overlay = patches().join("overlay");
+    let mut present = vec![];
+    files(&overlay, &mut present);
+    let mut listed: Vec<PathBuf> = vec![];
+    for name in patch::series(&patches()).unwrap() {
+        listed.extend(patch::overlay(&read(&name)).map(|file| overlay.join(file)));
+    }
+    present.sort();
+    listed.sort();
+    assert_eq!(present, listed);
+}
+
+#[test]
 fn headers_are_complete() {
     for name in patch::series(&patches()).unwrap() {
         let fields = header(&read(&name));

@@ -3,9 +3,9 @@
 use super::{args::GlobalArgs, failure::Failure};
 use inferno::{ContextOptions, Engine, LoadedModel, Model, ModelBuilder, SampleOptions, config};
 use std::{env, io, path::Path};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Takes the filter of what is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+/// Takes the filter of what is logged: a level, or `target=level`, separated by commas (`tracing_subscriber`'s `Targets`).
 const LOG_VARIABLE: &str = "INFERNO_LOG";
 
 /// The settings in effect.
@@ -57,14 +57,15 @@ impl Settings {
                 return Err(Failure::usage(format!("{LOG_VARIABLE} is not valid UTF-8")));
             }
         };
-        let filter = EnvFilter::try_new(&filter).map_err(|e| {
+        // not EnvFilter: its regular expressions took a tenth of the time that a release build takes
+        let filter: Targets = filter.parse().map_err(|e| {
             Failure::usage(format!("{LOG_VARIABLE}={filter}: {e}; an example is info,inferno::native=debug"))
         })?;
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+        let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+        let registry = tracing_subscriber::registry().with(filter);
         let started = match log.format {
-            config::LogFormat::Text => builder.try_init(),
-            config::LogFormat::Json => builder.json().try_init(),
+            config::LogFormat::Text => registry.with(layer).try_init(),
+            config::LogFormat::Json => registry.with(layer.json()).try_init(),
         };
         started.map_err(|e| Failure::runtime(format!("cannot log: {e}")))
     }

@@ -22,7 +22,7 @@ const LOCAL_FILE: &str = ".inferno.toml";
 /// A settings file that is longer is not one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Variables that the build and the tests read; they are no settings.
-const OTHER_VARIABLES: [&str; 9] = [
+const OTHER_VARIABLES: [&str; 10] = [
     "INFERNO_LLAMA_CPP_DIR",
     "INFERNO_BUILD_CACHE",
     "INFERNO_MARCH",
@@ -30,6 +30,7 @@ const OTHER_VARIABLES: [&str; 9] = [
     "INFERNO_METAL",
     "INFERNO_CLANG",
     "INFERNO_STAGE_ONLY",
+    "INFERNO_WITHOUT_PATCHES",
     "INFERNO_FUZZ_CASES",
     "INFERNO_BLESS",
 ];

@@ -11,14 +11,22 @@ pub(crate) enum Failure {
     Refused(String),
     /// An assertion of ggml. The object concerned is in an unknown state and must be leaked.
     Assertion(String),
-    /// `std::bad_alloc`.
+    /// An allocation that failed.
     OutOfMemory,
 }
+
+/// What llama.cpp's and ggml's messages say where an allocation failed, from a grep of the pinned tree: they catch the
+/// exception themselves, log these words and return null.
+const NO_MEMORY: [&str; 4] =
+    ["unable to allocate", "failed to allocate", "Cannot allocate memory", "std::bad_alloc"];
 
 impl Failure {
     /// A refusal without an exception: llama.cpp returned null, and its log holds the reason.
     pub(super) fn from_log(otherwise: &str) -> Self {
         let said = log::take_errors();
+        if NO_MEMORY.iter().any(|words| said.contains(words)) {
+            return Failure::OutOfMemory;
+        }
         Failure::Refused(if said.is_empty() { otherwise.to_owned() } else { said })
     }
 }

@@ -121,6 +121,10 @@ impl Model {
         Self { ptr, making_context: Mutex::new(()) }
     }
 
+    pub(crate) fn as_ptr(&self) -> NonNull<c_void> {
+        self.ptr.cast()
+    }
+
     pub(super) fn with_ptr<T>(&self, body: impl FnOnce(*mut ffi::llama_model) -> T) -> T {
         let _one_at_a_time = self.making_context.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         body(self.ptr.as_ptr())

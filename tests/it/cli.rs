@@ -660,6 +660,76 @@ fn in_a_terminal_ctrl_c_stops_answers_and_not_the_conversation() {
     assert_eq!(end_of(&mut terminal.child), Some(130));
 }
 
+/// The built-in model with a feed-forward network so wide that its weights take 1.2 GB, all zero: as a file it is sparse.
+#[cfg(target_os = "linux")]
+fn large_model(path: &Path) {
+    use inferno::gguf::{Gguf, TensorType, Writer};
+    use std::io::Seek;
+
+    /// Leaves holes instead of zeros.
+    struct Sparse(fs::File);
+    impl Write for Sparse {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            const ZEROS: &[u8] = &[0; 1 << 16];
+            if bytes.len() > ZEROS.len() || bytes != &ZEROS[..bytes.len()] {
+                return self.0.write(bytes);
+            }
+            let end =
+                self.0.seek_relative(i64::try_from(bytes.len()).unwrap()).and(self.0.stream_position())?;
+            self.0.set_len(end)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    const WIDTH: u64 = 1 << 17;
+    let small = Gguf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/spark-7m-q8_0.gguf")).unwrap();
+    let mut large = Writer::new();
+    for (key, value) in small.metadata() {
+        let width = inferno::gguf::Value::from(u32::try_from(WIDTH).unwrap());
+        let value = if key == "llama.feed_forward_length" { width } else { value.clone() };
+        large.set(key, value).unwrap();
+    }
+    let narrow = small.get_u64("llama.feed_forward_length").unwrap();
+    for t in small.tensors() {
+        let wide = t.name.contains("ffn_") && t.dims.contains(&narrow);
+        let dims: Vec<_> = t.dims.iter().map(|&d| if wide && d == narrow { WIDTH } else { d }).collect();
+        let kind = if wide { TensorType::F16 } else { t.kind };
+        let bytes = kind.row_bytes(dims.iter().product()).unwrap();
+        large
+            .tensor(&t.name, kind, &dims, move |out| {
+                std::io::copy(&mut std::io::repeat(0).take(bytes), out).map(drop)
+            })
+            .unwrap();
+    }
+    large.write_to(Sparse(fs::File::create(path).unwrap()), path).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn weights_that_memory_cannot_hold_are_an_error_with_numbers() {
+    let place = Place::new();
+    let model = place.path("large.gguf");
+    large_model(&model);
+    for more in [&[] as &[&str], &["--no-mmap"]] {
+        let inferno =
+            place.command(&[&["run", "-q", "--prompt", STORY, "--model", "large.gguf"], more].concat());
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -v 1048576; exec \"$@\"", "sh"]).arg(inferno.get_program());
+        for (name, value) in inferno.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        limited.args(inferno.get_args()).current_dir(place.0.path());
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(limited.spawn().unwrap()).fails(4, &["not enough memory on CPU", "GiB are needed"]);
+    }
+}
+
 #[test]
 fn run_tells_what_it_computed_and_where() {
     let place = Place::new();

@@ -221,6 +221,13 @@ static bool attention_prompt() {
 }
 
 // Every pair of head sizes and every type, for a token and for a prompt, with a cache that is no whole number of blocks.
+// Whether the device has the type at all; the smallest operation tells.
+static bool has_bf16() {
+    return compute(device, [](Maker & m) {
+        return ggml_get_rows(m.context, m.input(GGML_TYPE_BF16, {32, 2}, normal(64, 1.0f, 1)), m.integers({1}, {1}));
+    }).supported;
+}
+
 static bool attention_shapes() {
     bool passed = true;
     const std::pair<int64_t, int64_t> sizes[] = {
@@ -234,6 +241,9 @@ static bool attention_shapes() {
             // all types with two sizes, and one of the types with each
             const bool all = dk == 64 || dk == 576;
             if ((!all && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) || dk % ggml_blck_size(type) || dv % ggml_blck_size(type)) {
+                continue;
+            }
+            if (type == GGML_TYPE_BF16 && !has_bf16()) {
                 continue;
             }
             for (int64_t queries : {1, 33}) {

@@ -28,13 +28,14 @@ std::string objection(const Grid & grid) {
         memory += bytes;
     }
     if (memory > device.threadgroup_memory) {
-        return grid.pipeline.name() + " needs " + std::to_string(memory) + " bytes of threadgroup memory, the device has " +
-               std::to_string(device.threadgroup_memory);
+        return grid.pipeline.name() + " needs " + std::to_string(memory) +
+               " bytes of threadgroup memory, the device has " + std::to_string(device.threadgroup_memory);
     }
     const uint64_t threads = uint64_t(dispatch.threads[0]) * dispatch.threads[1] * dispatch.threads[2];
-    if (threads == 0 || threads > device.max_threads) {
-        return grid.pipeline.name() + " has " + std::to_string(threads) + " threads in a threadgroup, the device " +
-               "allows 1 to " + std::to_string(device.max_threads);
+    const uint64_t most = std::min(device.max_threads, Worker::max_threads);
+    if (threads == 0 || threads > most) {
+        return grid.pipeline.name() + " has " + std::to_string(threads) +
+               " threads in a threadgroup, where 1 to " + std::to_string(most) + " can be";
     }
     return {};
 }
@@ -115,7 +116,6 @@ std::vector<Outcome> run_interleaved(const std::vector<Dispatch> & dispatches) {
         outcomes[i].error = objection(*grids[i]);
     }
     // Threadgroups under way; a few of each dispatch, as a GPU would have.
-    constexpr unsigned most = 2048; // threads: each has a stack
     struct Running {
         std::unique_ptr<Threadgroup> threadgroup;
         size_t of;
@@ -140,7 +140,7 @@ std::vector<Outcome> run_interleaved(const std::vector<Dispatch> & dispatches) {
             while (!waiting.empty() && running.size() < 4 * grids.size()) {
                 const size_t choice = draw(waiting.size());
                 const size_t i = waiting[choice];
-                if (threads + grids[i]->threads > most && !running.empty()) {
+                if (threads + grids[i]->threads > Worker::max_threads && !running.empty()) {
                     break;
                 }
                 if (spare.empty()) {

@@ -16,7 +16,8 @@ constexpr unsigned max_threadgroup_buffers = 8; // indices of [[threadgroup(n)]]
 
 // How the lanes of a simdgroup advance.
 enum class Mode {
-    lockstep, // all lanes of a simdgroup pass a basic block before any enters the next one
+    lockstep, // all lanes of a simdgroup pass a basic block before any enters the next one; within a block they run
+              // one after the other, so a lane that reads there what another writes there is a race here too
     free,     // each lane runs until it has to wait, in an order drawn from the seed: shows races between lanes
 };
 
@@ -24,7 +25,7 @@ enum class Mode {
 enum : uint32_t {
     fault_simd_max_half = 1 << 0,  // simd_max and simd_min of half are wrong when a lane holds an infinity
     fault_unaligned_load = 1 << 1, // a load of 4 bytes or more that is not aligned to 4 is an error
-    fault_flush_half = 1 << 2,     // arithmetic on half takes and gives 0 for subnormals
+    fault_flush_half = 1 << 2,     // arithmetic on half takes and gives 0 for subnormals, on x86-64 hosts only
 };
 
 // What kernels see of a device.

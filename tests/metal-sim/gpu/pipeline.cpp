@@ -23,6 +23,12 @@ std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library
         error = name + ": uses simdgroup matrices, which the device does not have";
         return nullptr;
     }
+#if !defined(__x86_64__)
+    if (device.faults & fault_flush_half) {
+        error = name + ": half arithmetic without subnormals can be simulated on x86-64 only";
+        return nullptr;
+    }
+#endif
     const Variant variant = {
         .lockstep = settings().mode == Mode::lockstep,
         .accesses = settings().count_bytes || (device.faults & fault_unaligned_load),
@@ -33,8 +39,8 @@ std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library
         return nullptr;
     }
     if (object->arrays_size > device.threadgroup_memory) {
-        error = name + ": declares " + std::to_string(object->arrays_size) + " bytes of threadgroup memory, the device has " +
-                std::to_string(device.threadgroup_memory);
+        error = name + ": declares " + std::to_string(object->arrays_size) +
+                " bytes of threadgroup memory, the device has " + std::to_string(device.threadgroup_memory);
         return nullptr;
     }
     std::vector<uint64_t> block(object->description->constants_size / sizeof(uint64_t) + 1);

@@ -3,6 +3,7 @@
 #include "msl/rendezvous.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 namespace gpu {
@@ -156,7 +157,7 @@ bool Threadgroup::step() {
         state.check_alignment = state.faults & fault_unaligned_load;
         state.unaligned = 0;
         worker_->entry = grid_->pipeline.object().description->entry;
-        if (!worker_->enter(g, msl::next_lane(&state, g.runnable, 63))) {
+        if (!worker_->enter(g)) {
             fail(worker_->stack_overflow() ? "overflows the simulator's stack for a thread"
                                            : "faults at " + place(worker_->fault_address()));
             return false;
@@ -165,8 +166,8 @@ bool Threadgroup::step() {
         check_accesses();
         return error_.empty();
     }
-    const bool waiting = std::any_of(simdgroups_.begin(), simdgroups_.end(), [](const auto & g) { return g.alive != 0; });
-    if (!waiting) {
+    const auto lives = [](const msl::simdgroup & g) { return g.alive != 0; };
+    if (std::none_of(simdgroups_.begin(), simdgroups_.end(), lives)) {
         check_red_zones();
         return false;
     }
@@ -212,7 +213,8 @@ void Threadgroup::check_red_zones() {
 
 void Threadgroup::check_accesses() {
     if (const uintptr_t address = worker_->state().unaligned) {
-        fail("loads " + std::to_string(worker_->state().unaligned_size) + " bytes not aligned to 4 at " + place(address));
+        const unsigned size = worker_->state().unaligned_size;
+        fail("loads " + std::to_string(size) + " bytes not aligned to 4 at " + place(address));
     }
 }
 

@@ -60,7 +60,8 @@ def preprocess(path, macros):
         text = f.read()
     # The standard library is a C++ header here, included after preprocessing.
     text = re.sub(r"^\s*#\s*include\s*<.*>", "", text, flags=re.M)
-    command = [COMPILER, "-E", "-P", "-x", "c++", "-nostdinc", "-nostdinc++", "-w", "-D__METAL__", "-D__METAL_VERSION__=310"]
+    command = [COMPILER, "-E", "-P", "-x", "c++", "-nostdinc", "-nostdinc++", "-w"]
+    macros = ["-D__METAL__", "-D__METAL_VERSION__=310"] + macros
     result = subprocess.run(command + macros + ["-"], input=text, capture_output=True, text=True)
     if result.returncode != 0:
         raise Untranslatable(result.stderr)
@@ -73,7 +74,8 @@ def closing(text, start):
     if opening == "<":
         return closing_angle(text, start)
     depth = 0
-    for m in re.compile(r'"(?:[^"\\]|\\.)*"|' + re.escape(opening) + "|" + re.escape(CLOSING[opening])).finditer(text, start):
+    token = re.compile(r'"(?:[^"\\]|\\.)*"|' + re.escape(opening) + "|" + re.escape(CLOSING[opening]))
+    for m in token.finditer(text, start):
         if m[0] == opening:
             depth += 1
         elif m[0] == CLOSING[opening]:
@@ -144,7 +146,8 @@ def declarations(text):
 
 
 def is_function(head):
-    return bool(re.search(r"\)\s*(const)?\s*$", head)) and "=" not in re.sub(r"\(.*\)|<.*?>|operator\s*\S+", "", head, flags=re.S)
+    assigned = "=" in re.sub(r"\(.*\)|<.*?>|operator\s*\S+", "", head, flags=re.S)
+    return bool(re.search(r"\)\s*(const)?\s*$", head)) and not assigned
 
 
 def function_name(head):

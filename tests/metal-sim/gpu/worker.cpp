@@ -3,8 +3,6 @@
 #include "msl/rendezvous.h"
 #include "signals.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <new>
 #include <sys/mman.h>
 
@@ -17,7 +15,7 @@ constexpr uintptr_t state_size = 16 * page; // in front of the stacks
 constexpr uintptr_t stack_size = 64 * 1024;
 // Not a power of two, or the tops of all stacks would compete for the same lines of the caches.
 constexpr uintptr_t stack_stride = stack_size + page;
-constexpr int max_stacks = (msl::area_size - state_size) / stack_stride;
+static_assert(Worker::max_threads <= (msl::area_size - state_size) / stack_stride, "the stacks fit in the area");
 
 thread_local Worker * active_worker = nullptr;
 
@@ -66,10 +64,6 @@ int Worker::take_stack() {
         const int stack = free_stacks_.back();
         free_stacks_.pop_back();
         return stack;
-    }
-    if (stacks_ == max_stacks) {
-        fprintf(stderr, "metal-sim: more than %d threads at once on one worker\n", max_stacks);
-        exit(70);
     }
     // The page in front stays without access.
     mprotect(reinterpret_cast<char *>(state_) + state_size + stacks_ * stack_stride + page, stack_size,
@@ -148,10 +142,10 @@ void * Worker::wait_at_barrier(msl::worker * self, const void * site, void * sp)
     if (!group->runnable) {
         return self->scheduler;
     }
-    return msl::enter_lane(self, group, msl::next_lane(self, group->runnable, me));
+    return msl::go_on(self, group, me);
 }
 
-bool Worker::enter(msl::simdgroup & group, unsigned lane) {
+bool Worker::enter(msl::simdgroup & group) {
     state_->group = &group;
     // Without the signal mask: to save it would take a system call for each simdgroup.
     if (sigsetjmp(escape_, 0) != 0) {
@@ -160,7 +154,7 @@ bool Worker::enter(msl::simdgroup & group, unsigned lane) {
         return false;
     }
     active_worker = this;
-    msl::switch_fibre(&state_->scheduler, msl::enter_lane(state_, &group, lane));
+    msl::switch_fibre(&state_->scheduler, msl::go_on(state_, &group, 63));
     active_worker = nullptr;
     state_->group = nullptr;
     return true;

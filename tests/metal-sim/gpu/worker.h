@@ -12,14 +12,16 @@ namespace gpu {
 
 class Worker {
   public:
+    static constexpr unsigned max_threads = 2048; // under way at once
+
     Worker();
     ~Worker();
     Worker(const Worker &) = delete;
     Worker & operator=(const Worker &) = delete;
 
-    // Lets the lane `lane` of `group` run, until no lane of the group can. False if the kernel made a fault: then the
-    // group's lanes are lost, and fault_address() says where.
-    bool enter(msl::simdgroup & group, unsigned lane);
+    // Lets the lanes of `group` run until none can. False if the kernel made a fault: then the group's lanes are lost, and
+    // fault_address() says where.
+    bool enter(msl::simdgroup & group);
 
     // Takes back the stacks of lanes that will not run again.
     void forget(msl::simdgroup & group);

@@ -9,8 +9,9 @@
 @interface SimBuffer : NSObject<MTLBuffer> {
   @public
     SimDevice * device;
-    std::shared_ptr<metal_sim::Memory> memory;     // what kernels see
-    std::shared_ptr<metal_sim::Memory> hostMemory; // what the host sees; another one for managed buffers, null for private
+    std::shared_ptr<metal_sim::Memory> memory; // what kernels see
+    // what the host sees: another one where the buffer is managed, null where it is private
+    std::shared_ptr<metal_sim::Memory> hostMemory;
     MTLStorageMode mode;
     void (^deallocator)(void *, NSUInteger);
     uint64_t owned; // bytes that count as allocated

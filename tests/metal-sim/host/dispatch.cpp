@@ -31,7 +31,8 @@ void run_in_pool(const Work & work) {
 
 // Waits until `done` holds; false where the time has passed before.
 template <typename Done>
-bool wait_until(std::unique_lock<std::mutex> & lock, std::condition_variable & changed, dispatch_time_t time, Done done) {
+bool wait_until(std::unique_lock<std::mutex> & lock, std::condition_variable & changed, dispatch_time_t time,
+                Done done) {
     if (time == DISPATCH_TIME_FOREVER) {
         changed.wait(lock, done);
         return true;

@@ -303,7 +303,7 @@ Execution execute(const std::vector<Item> & items, const DeviceFaults & faults, 
             good = good && run.pass(**pass);
         } else if (const auto wait = std::get_if<WaitForEvent>(&item)) {
             if (good && !wait->event->wait(wait->value, event_timeout)) {
-                good = run.fail(Failure::timeout, "nobody signals the event that the command buffer waits for");
+                good = run.fail(Failure::stuck, "nobody signals the event that the command buffer waits for");
             }
         } else if (const auto signal = std::get_if<SignalEvent>(&item)) {
             // after a failure too: who waits for it would wait for ever

@@ -10,7 +10,13 @@
 
 namespace metal_sim {
 
-enum class Failure { none, timeout, page_fault, invalid };
+enum class Failure {
+    none,
+    timeout,    // that the fault of this name asked for
+    stuck,      // it waits for an event that nobody signals
+    page_fault, // a kernel did something wrong
+    invalid,    // a call that Metal refuses
+};
 
 struct Execution {
     Failure failure = Failure::none;

@@ -46,8 +46,8 @@ std::string allowed() {
     for (const auto & [name, flag] : flags) {
         names += ", " + name;
     }
-    return names + ", nil-buffer=<number of the creation, or size such as 64MiB>, nil-pipeline=<pattern of kernel names>, "
-                   "timeout=<number of the command buffer>";
+    return names + ", nil-buffer=<number of the creation, or size such as 64MiB>, "
+                   "nil-pipeline=<pattern of kernel names>, timeout=<number of the command buffer>";
 }
 
 } // namespace

@@ -12,9 +12,9 @@ namespace metal_sim {
 // Of one device.
 struct DeviceFaults {
     // inside a concurrent compute encoder
-    bool shuffle = false;    // dispatches between two barriers run in an order drawn from the seed, as Metal allows
-    bool reorder = false;    // barriers order nothing: all dispatches of the encoder run in an order drawn from the seed
-    bool interleave = false; // the same, and their threadgroups take turns
+    bool shuffle = false;     // dispatches between two barriers run in an order drawn from the seed, as Metal allows
+    bool reorder = false;     // barriers order nothing: all dispatches run in an order drawn from the seed
+    bool interleave = false;  // barriers order nothing: dispatches run at once, their threadgroups by turns
     bool stale_reads = false; // no dispatch sees what another one of the encoder wrote
 
     // inside kernels
@@ -23,8 +23,8 @@ struct DeviceFaults {
     bool flush_half = false;
 
     // in the creation of buffers
-    bool large_buffers = false;      // one of 4 GiB or more is nil
-    bool no_copy_alignment = false;  // one without copy is nil unless it is whole pages
+    bool large_buffers = false;     // one of 4 GiB or more is nil
+    bool no_copy_alignment = false; // one without copy is nil unless it is whole pages
 
     bool operator==(const DeviceFaults &) const = default;
 };

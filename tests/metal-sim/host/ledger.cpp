@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <mutex>
+#include <regex>
 #include <set>
 #include <thread>
 #include <unistd.h>
@@ -82,9 +83,14 @@ void error(const std::string & text) {
     static auto told = new std::set<std::string>;
     errors += 1;
     std::lock_guard guard(mutex);
-    if (told->insert(text).second) {
+    if (told->insert(without_numbers(text)).second) {
         fprintf(stderr, "metal-sim: %s\n", text.c_str());
     }
+}
+
+std::string without_numbers(const std::string & text) {
+    static const std::regex number("\\b(0x[0-9a-f]+|[0-9]+)\\b");
+    return std::regex_replace(text, number, "#");
 }
 
 } // namespace metal_sim::ledger

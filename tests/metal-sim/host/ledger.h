@@ -16,7 +16,11 @@ void died(Kind kind, uint64_t bytes = 0);
 void begin_work();
 void end_work();
 
-// Something that Metal would not have let pass, or that a kernel did wrong. The same text is printed once.
+// Something that Metal would not have let pass, or that a kernel did wrong. Texts that differ in numbers only are one
+// error many times, of which the first is printed.
 void error(const std::string & text);
+
+// The text with addresses and other numbers replaced: the same from run to run.
+std::string without_numbers(const std::string & text);
 
 } // namespace metal_sim::ledger

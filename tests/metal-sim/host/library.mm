@@ -160,13 +160,14 @@ SimPipeline * sim_new_pipeline(SimDevice * device, SimFunction * function, NSErr
     if (pattern && fnmatch(pattern->c_str(), function->kernel.c_str(), 0) == 0) {
         why = function->kernel + ": refused (fault 'nil-pipeline')";
     } else {
-        pipeline = gpu::make_pipeline(function->library, function->kernel, function->constants, gpu_device(device), why);
+        pipeline =
+            gpu::make_pipeline(function->library, function->kernel, function->constants, gpu_device(device), why);
     }
     const std::string constants = text_of(function->constants);
     if (trace::on()) {
         trace::Line line("pipeline");
-        line.put("device", std::string(device->profile->id)).put("kernel", function->kernel).put("constants", constants);
-        line.put("made", pipeline != nullptr);
+        line.put("device", std::string(device->profile->id));
+        line.put("kernel", function->kernel).put("constants", constants).put("made", pipeline != nullptr);
         trace::add(line.text());
     }
     if (!pipeline) {

@@ -140,21 +140,34 @@ void destroy_members(Object * object) {
     }
 }
 
-// The autoreleased objects of a thread; a pool is the number of objects that were there when it was pushed.
-struct Autoreleased {
-    std::vector<Object *> objects;
+// The autoreleased objects of a thread; a pool is the number of objects that were there when it was pushed. Behind a
+// pointer, because destructors of static objects push pools after the main thread's own variables are gone.
+thread_local std::vector<Object *> * autoreleased = nullptr;
 
-    void drain(size_t down_to) {
-        while (objects.size() > down_to) {
-            Object * object = objects.back();
-            objects.pop_back();
-            objc_release(id_of(object));
-        }
+void drain(size_t down_to) {
+    while (autoreleased && autoreleased->size() > down_to) {
+        Object * object = autoreleased->back();
+        autoreleased->pop_back();
+        objc_release(id_of(object));
     }
+}
 
-    ~Autoreleased() { drain(0); }
+struct DrainAtEnd {
+    ~DrainAtEnd() {
+        drain(0);
+        delete autoreleased;
+        autoreleased = nullptr;
+    }
 };
-thread_local Autoreleased autoreleased;
+
+std::vector<Object *> & autoreleased_objects() {
+    if (!autoreleased) {
+        autoreleased = new std::vector<Object *>;
+        static thread_local DrainAtEnd at_end;
+        (void) at_end;
+    }
+    return *autoreleased;
+}
 
 } // namespace
 
@@ -388,7 +401,8 @@ void objc_release(id object) {
     if (before == 1) {
         objc_msgSend(object, "dealloc");
     } else if (before < 1) {
-        fprintf(stderr, "metal-sim: a %s was released more often than retained\n", class_getName(object_getClass(object)));
+        fprintf(stderr, "metal-sim: a %s was released more often than retained\n",
+                class_getName(object_getClass(object)));
         abort();
     }
 }
@@ -399,16 +413,14 @@ unsigned long objc_retain_count(id object) {
 
 id objc_autorelease(id object) {
     if (object) {
-        autoreleased.objects.push_back(object_of(object));
+        autoreleased_objects().push_back(object_of(object));
     }
     return object;
 }
 
-void * objc_autoreleasePoolPush(void) {
-    return reinterpret_cast<void *>(autoreleased.objects.size());
-}
+void * objc_autoreleasePoolPush(void) { return reinterpret_cast<void *>(autoreleased_objects().size()); }
 
-void objc_autoreleasePoolPop(void * pool) { autoreleased.drain(reinterpret_cast<size_t>(pool)); }
+void objc_autoreleasePoolPop(void * pool) { drain(reinterpret_cast<size_t>(pool)); }
 
 // A collection changed while a `for … in` went through it.
 void objc_enumerationMutation(id collection) {

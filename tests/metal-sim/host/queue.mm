@@ -9,7 +9,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <regex>
 #include <thread>
 
 using namespace metal_sim;
@@ -26,12 +25,6 @@ struct SimQueueState {
     bool closed = false;
     std::thread thread;
 };
-
-// The trace has no addresses, which differ from run to run.
-static std::string without_addresses(const std::string & text) {
-    static const std::regex address("0x[0-9a-f]+");
-    return std::regex_replace(text, address, "0x…");
-}
 
 @implementation SimCommandBuffer
 
@@ -140,18 +133,20 @@ static std::string without_addresses(const std::string & text) {
     NSError * failure = nil;
     if (execution.failure != Failure::none) {
         MTLCommandBufferError code = MTLCommandBufferErrorInvalidResource;
-        if (execution.failure == Failure::timeout) {
+        if (execution.failure == Failure::timeout || execution.failure == Failure::stuck) {
             code = MTLCommandBufferErrorTimeout;
         } else if (execution.failure == Failure::page_fault) {
             code = MTLCommandBufferErrorPageFault;
         }
         failure = [sim_error(MTLCommandBufferErrorDomain, code, execution.error) retain];
-        ledger::error(execution.error);
+        if (execution.failure != Failure::timeout) {
+            ledger::error(execution.error);
+        }
     }
     if (trace::on()) {
         trace::Line line("command_buffer");
         line.put("device", std::string(queue->device->profile->id)).put("number", number);
-        line.put("error", without_addresses(execution.error));
+        line.put("error", ledger::without_numbers(execution.error));
         trace::complete(place, line.text() + execution.trace);
     }
     // commands hold buffers, which are free once the command buffer is done

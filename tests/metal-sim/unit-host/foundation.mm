@@ -79,7 +79,8 @@ TEST(blocks_retain_what_they_capture) {
 }
 
 TEST(formats) {
-    NSString * text = [NSString stringWithFormat:@"%s-%05d|%@|%.2f|%zu|%*d|%%", "a", 42, @"literal", 1.5, (size_t) 7, 4, 9];
+    NSString * text =
+        [NSString stringWithFormat:@"%s-%05d|%@|%.2f|%zu|%*d|%%", "a", 42, @"literal", 1.5, (size_t) 7, 4, 9];
     CHECK([text isEqualToString:@"a-00042|literal|1.50|7|   9|%"]);
     CHECK([@"Apple M5" containsString:@"M5"]);
 }
@@ -148,4 +149,18 @@ TEST(groups_and_queues) {
     CHECK(dispatch_semaphore_wait(semaphore, DISPATCH_TIME_FOREVER) == 0);
     CHECK(dispatch_semaphore_wait(semaphore, dispatch_time(DISPATCH_TIME_NOW, NSEC_PER_MSEC)) != 0);
     dispatch_release(semaphore);
+}
+
+// Static objects of the backend are destroyed when the main thread's own variables are gone.
+TEST_WITH(pools_after_the_end_of_main, 0, "pool at exit: 1") {
+    static struct AtExit {
+        ~AtExit() {
+            Thing * thing = [Thing new];
+            @autoreleasepool {
+                [[thing retain] autorelease];
+            }
+            fprintf(stderr, "pool at exit: %lu\n", (unsigned long) [thing retainCount]);
+        }
+    } at_exit;
+    (void) at_exit;
 }

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <algorithm>
+#include <thread>
 
 static std::shared_ptr<gpu::Library> kernels() {
     static const auto lib = library(R"(
@@ -160,6 +161,12 @@ kernel void append(device int * out, constant int & mark, device int & length, u
 
 kernel void read_far(device const float * in, device float * out, constant int & at) {
     out[0] = in[at];
+}
+
+kernel void run_away(device char * out, uint tg [[threadgroup_position_in_grid]]) {
+    if (tg >= 37) {
+        out[tg*1000000000ul] = 1;
+    }
 }
 
 kernel void recurse_deep(device float * out, constant int & n) {
@@ -511,6 +518,55 @@ TEST(atomics_do_not_depend_on_workers) {
         CHECK_EQUAL(n[0], 4096);
         CHECK(first.empty() || first == out);
         first = out;
+    }
+}
+
+TEST(results_do_not_depend_on_workers) {
+    std::vector<float> in(64 * 200);
+    for (size_t i = 0; i < in.size(); ++i) {
+        in[i] = i * 0.37f;
+    }
+    for (gpu::Mode mode : {gpu::Mode::lockstep, gpu::Mode::free}) {
+        for (unsigned workers : {1u, 2u, 5u}) {
+            gpu::configure({.mode = mode, .seed = 11, .workers = workers});
+            std::vector<float> out(in.size());
+            const gpu::Counts counts =
+                run_well(dispatch(pipeline(kernels(), "reverse"), 200, 64, {bind(in), bind(out)}, 256));
+            CHECK_EQUAL(counts.threadgroups, 200u);
+            CHECK_EQUAL(counts.threads, 12800u);
+            CHECK_EQUAL(out[0], in[63]);
+        }
+    }
+    // Of several threadgroups that go wrong, the first one is named.
+    for (unsigned workers : {1u, 5u}) {
+        gpu::configure({.workers = workers});
+        std::vector<float> few(32 * 100);
+        const std::string now = error_of(dispatch(pipeline(kernels(), "run_away"), 100, 32, {bind(few)}));
+        CHECK(contains(now, std::to_string(37 * 1000000000ull - 12800) + " bytes after the end of buffer 0"));
+    }
+}
+
+TEST(dispatches_from_several_threads) {
+    std::vector<float> in(64 * 50);
+    for (size_t i = 0; i < in.size(); ++i) {
+        in[i] = i;
+    }
+    const auto p = pipeline(kernels(), "reverse");
+    std::vector<std::vector<float>> outs(4, std::vector<float>(in.size()));
+    std::vector<std::thread> threads;
+    for (auto & out : outs) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 20; ++i) {
+                run_well(dispatch(p, 50, 64, {bind(in), bind(out)}, 256));
+            }
+        });
+    }
+    for (auto & thread : threads) {
+        thread.join();
+    }
+    for (const auto & out : outs) {
+        CHECK(out == outs[0]);
+        CHECK_EQUAL(out[63], 0.0f);
     }
 }
 

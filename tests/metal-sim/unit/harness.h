@@ -30,28 +30,28 @@ struct Registration {
     Registration(const char * name, void (*body)()) { all_tests().push_back({name, body}); }
 };
 
-#define TEST(name)                                                                                                      \
-    static void name();                                                                                                 \
+#define TEST(name)                                                                                                     \
+    static void name();                                                                                                \
     static const Registration name##_registration(#name, name);                                                        \
     static void name()
 
-#define CHECK(condition)                                                                                                \
-    do {                                                                                                                \
-        if (!(condition)) {                                                                                             \
-            printf("  %s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                            \
-            ++failures();                                                                                               \
-        }                                                                                                               \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            printf("  %s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                           \
+            ++failures();                                                                                              \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_EQUAL(a, b)                                                                                               \
-    do {                                                                                                                \
-        const auto left = (a);                                                                                          \
-        const auto right = (b);                                                                                         \
-        if (!(left == right)) {                                                                                         \
-            printf("  %s:%d: %s is %s, %s is %s\n", __FILE__, __LINE__, #a, std::to_string(left).c_str(), #b,           \
-                   std::to_string(right).c_str());                                                                      \
-            ++failures();                                                                                               \
-        }                                                                                                               \
+#define CHECK_EQUAL(a, b)                                                                                              \
+    do {                                                                                                               \
+        const auto left = (a);                                                                                         \
+        const auto right = (b);                                                                                        \
+        if (!(left == right)) {                                                                                        \
+            printf("  %s:%d: %s is %s, %s is %s\n", __FILE__, __LINE__, #a, std::to_string(left).c_str(), #b,          \
+                   std::to_string(right).c_str());                                                                     \
+            ++failures();                                                                                              \
+        }                                                                                                              \
     } while (0)
 
 inline bool contains(const std::string & text, const std::string & part) {

@@ -11,6 +11,10 @@
 using half = _Float16;
 
 static std::shared_ptr<gpu::Library> upstream(const std::string & name) {
+    if (upstream_libraries().empty()) {
+        printf("the variable INFERNO_LLAMA_CPP does not name a source tree of llama.cpp\n");
+        exit(2);
+    }
     std::string error;
     const auto result = gpu::library_from_source(
         upstream_source(name), {{"GGML_METAL_HAS_BF16", "1"}, {"GGML_METAL_EMBED_LIBRARY", "1"}}, error);
@@ -192,6 +196,28 @@ TEST(upstream_mul_mv) {
         matrix_times_vector<block_q4_K, 256>("kernel_mul_mv_q4_K_f32", q4, rows, columns, N_SG_Q4_K, N_R0_Q4_K, false,
                                              [](const block_q4_K & b, int i) { return b.value(i); });
     }
+}
+
+// Every lane reads its 8 weights of a block and the block's scale, and the same 8 values of the vector for two rows.
+TEST(upstream_mul_mv_bytes) {
+    gpu::configure({.count_bytes = true});
+    const int rows = 300, columns = 512, blocks = rows * columns / 32;
+    std::vector<block_q8_0> weights(blocks);
+    std::vector<float> x(columns, 1.0f), y(rows);
+    ggml_metal_kargs_mul_mv args = {};
+    args.ne00 = columns;
+    args.ne01 = args.ne0 = rows;
+    args.nb01 = columns / 32 * sizeof(block_q8_0);
+    args.ne1 = args.ne12 = 1;
+    const auto p = pipeline(upstream("mul_mv"), "kernel_mul_mv_q8_0_f32", {},
+                            {{FC_MUL_MV + 0, 2, 4}, {FC_MUL_MV + 2, 2, 1}, {FC_MUL_MV + 3, 2, 1}, {FC_MUL_MV + 4, 2, 1}});
+    gpu::Dispatch d = dispatch(p, rows / 2, 32, {bind_struct(args), bind(weights), bind(x), bind(y)}, 256);
+    d.threads[1] = 4;
+    const gpu::Counts counts = run_well(d);
+    CHECK_EQUAL(counts.bytes_read_of[1], uint64_t(blocks) * (32 + 4 * 2));
+    CHECK_EQUAL(counts.bytes_read_of[2], uint64_t(rows / 2) * columns * 4);
+    CHECK_EQUAL(counts.bytes_written_of[3], uint64_t(rows) * 4);
+    CHECK_EQUAL(counts.bytes_written, uint64_t(rows) * 4);
 }
 
 TEST(upstream_flash_attention) {

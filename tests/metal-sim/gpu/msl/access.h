@@ -49,8 +49,8 @@ MSL_UNHOOKED __attribute__((noinline, unused)) static void on_store(uintptr_t ad
 
 } // namespace msl
 
-#define MSL_ACCESS(N)                                                                                                   \
-    MSL_CALLBACK void __asan_load##N##_noabort(uintptr_t a) { msl::on_load(a, N, true); }                               \
+#define MSL_ACCESS(N)                                                                                                  \
+    MSL_CALLBACK void __asan_load##N##_noabort(uintptr_t a) { msl::on_load(a, N, true); }                              \
     MSL_CALLBACK void __asan_store##N##_noabort(uintptr_t a) { msl::on_store(a, N); }
 #define MSL_CALLBACK extern "C" MSL_UNHOOKED __attribute__((visibility("hidden"), used))
 

@@ -19,10 +19,10 @@ typedef atomic<uint> atomic_uint;
 typedef atomic<bool> atomic_bool;
 typedef atomic<float> atomic_float;
 
-#define MSL_ATOMIC(name)                                                                                                \
-    template <class T, class U>                                                                                         \
-    inline T atomic_fetch_##name##_explicit(volatile atomic<T> * a, U x, memory_order) {                                \
-        return __atomic_fetch_##name(const_cast<T *>(&a->v), T(x), __ATOMIC_SEQ_CST);                                   \
+#define MSL_ATOMIC(name)                                                                                               \
+    template <class T, class U>                                                                                        \
+    inline T atomic_fetch_##name##_explicit(volatile atomic<T> * a, U x, memory_order) {                               \
+        return __atomic_fetch_##name(const_cast<T *>(&a->v), T(x), __ATOMIC_SEQ_CST);                                  \
     }
 MSL_ATOMIC(add)
 MSL_ATOMIC(sub)

@@ -1,12 +1,12 @@
 // Half arithmetic of a device that knows no subnormals: they are 0 as operands and as results.
 //
-// On x86-64 the kernel is compiled without F16C. The compiler then calls these for every conversion between half and
-// float, and all its arithmetic on half is such a conversion, the arithmetic, and one back.
+// The kernel is compiled without F16C. The compiler then calls these for every conversion between half and float, and all
+// its arithmetic on half is such a conversion, the arithmetic, and one back. Only on x86-64: other processors have the
+// conversions in their base instruction set.
 #pragma once
 
 #include "rendezvous.h"
 
-#if defined(__x86_64__)
 #define MSL_CALLBACK extern "C" MSL_UNHOOKED __attribute__((visibility("hidden"), used))
 
 MSL_CALLBACK float __extendhfsf2(_Float16 x) {
@@ -41,4 +41,3 @@ MSL_CALLBACK _Float16 __truncdfhf2(double x) { return __truncsfhf2(float(x)); }
 MSL_CALLBACK double __extendhfdf2(_Float16 x) { return __extendhfsf2(x); }
 
 #undef MSL_CALLBACK
-#endif

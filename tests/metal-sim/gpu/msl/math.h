@@ -22,17 +22,17 @@ template <class T, int N, class F> inline metal::vec<T, N> each(metal::vec<T, N>
 
 namespace metal {
 
-#define MSL_FUNCTION(name, impl)                                                                                        \
-    inline float name(float x) { return impl(x); }                                                                      \
-    inline half name(half x) { return half(impl(float(x))); }                                                           \
-    inline bfloat name(bfloat x) { return bfloat(impl(float(x))); }                                                     \
-    inline float name(double x) { return impl(float(x)); }                                                              \
-    template <class T> requires(__is_integral(T)) inline float name(T x) { return impl(float(x)); }                     \
-    template <class T, int N> inline vec<T, N> name(vec<T, N> x) {                                                      \
-        for (int i = 0; i < N; ++i) {                                                                                   \
-            x.e[i] = name(x.e[i]);                                                                                      \
-        }                                                                                                               \
-        return x;                                                                                                       \
+#define MSL_FUNCTION(name, impl)                                                                                       \
+    inline float name(float x) { return impl(x); }                                                                     \
+    inline half name(half x) { return half(impl(float(x))); }                                                          \
+    inline bfloat name(bfloat x) { return bfloat(impl(float(x))); }                                                    \
+    inline float name(double x) { return impl(float(x)); }                                                             \
+    template <class T> requires(__is_integral(T)) inline float name(T x) { return impl(float(x)); }                    \
+    template <class T, int N> inline vec<T, N> name(vec<T, N> x) {                                                     \
+        for (int i = 0; i < N; ++i) {                                                                                  \
+            x.e[i] = name(x.e[i]);                                                                                     \
+        }                                                                                                              \
+        return x;                                                                                                      \
     }
 MSL_FUNCTION(exp, __builtin_expf)
 MSL_FUNCTION(exp2, __builtin_exp2f)
@@ -72,20 +72,20 @@ template <class T, int N> inline vec<T, N> abs(vec<T, N> x) {
     return x;
 }
 
-#define MSL_FUNCTION(name, expression)                                                                                  \
-    template <scalar A, scalar B> inline common_t<A, B> name(A first, B second) {                                       \
-        typedef common_t<A, B> R;                                                                                       \
-        const R a = R(first);                                                                                           \
-        const R b = R(second);                                                                                          \
-        return expression;                                                                                              \
-    }                                                                                                                   \
-    template <class T, int N> inline vec<T, N> name(vec<T, N> a, vec<T, N> b) {                                         \
-        for (int i = 0; i < N; ++i) {                                                                                   \
-            a.e[i] = name(a.e[i], b.e[i]);                                                                              \
-        }                                                                                                               \
-        return a;                                                                                                       \
-    }                                                                                                                   \
-    template <class T, int N, scalar S> inline vec<T, N> name(vec<T, N> a, S b) { return name(a, vec<T, N>(b)); }       \
+#define MSL_FUNCTION(name, expression)                                                                                 \
+    template <scalar A, scalar B> inline common_t<A, B> name(A first, B second) {                                      \
+        typedef common_t<A, B> R;                                                                                      \
+        const R a = R(first);                                                                                          \
+        const R b = R(second);                                                                                         \
+        return expression;                                                                                             \
+    }                                                                                                                  \
+    template <class T, int N> inline vec<T, N> name(vec<T, N> a, vec<T, N> b) {                                        \
+        for (int i = 0; i < N; ++i) {                                                                                  \
+            a.e[i] = name(a.e[i], b.e[i]);                                                                             \
+        }                                                                                                              \
+        return a;                                                                                                      \
+    }                                                                                                                  \
+    template <class T, int N, scalar S> inline vec<T, N> name(vec<T, N> a, S b) { return name(a, vec<T, N>(b)); }      \
     template <class T, int N, scalar S> inline vec<T, N> name(S a, vec<T, N> b) { return name(vec<T, N>(a), b); }
 MSL_FUNCTION(max, b > a ? b : a)
 MSL_FUNCTION(min, b < a ? b : a)
@@ -152,7 +152,9 @@ template <int N> inline bool all(vec<bool, N> v) {
     return r;
 }
 
-template <class T> inline T popcount(T x) { return T(__builtin_popcountll(uint64_t(x) & (~uint64_t(0) >> (64 - 8 * sizeof(T))))); }
+template <class T> inline T popcount(T x) {
+    return T(__builtin_popcountll(uint64_t(x) & (~uint64_t(0) >> (64 - 8 * sizeof(T)))));
+}
 inline uint clz(uint x) { return x ? __builtin_clz(x) : 32; }
 inline uint ctz(uint x) { return x ? __builtin_ctz(x) : 32; }
 inline uint extract_bits(uint x, uint offset, uint bits) {

@@ -56,15 +56,15 @@ template <class T, int C, int R> struct matrix {
     }
 };
 
-#define MSL_MATRICES(T)                                                                                                 \
-    typedef matrix<T, 2, 2> T##2x2;                                                                                     \
-    typedef matrix<T, 2, 3> T##2x3;                                                                                     \
-    typedef matrix<T, 2, 4> T##2x4;                                                                                     \
-    typedef matrix<T, 3, 2> T##3x2;                                                                                     \
-    typedef matrix<T, 3, 3> T##3x3;                                                                                     \
-    typedef matrix<T, 3, 4> T##3x4;                                                                                     \
-    typedef matrix<T, 4, 2> T##4x2;                                                                                     \
-    typedef matrix<T, 4, 3> T##4x3;                                                                                     \
+#define MSL_MATRICES(T)                                                                                                \
+    typedef matrix<T, 2, 2> T##2x2;                                                                                    \
+    typedef matrix<T, 2, 3> T##2x3;                                                                                    \
+    typedef matrix<T, 2, 4> T##2x4;                                                                                    \
+    typedef matrix<T, 3, 2> T##3x2;                                                                                    \
+    typedef matrix<T, 3, 3> T##3x3;                                                                                    \
+    typedef matrix<T, 3, 4> T##3x4;                                                                                    \
+    typedef matrix<T, 4, 2> T##4x2;                                                                                    \
+    typedef matrix<T, 4, 3> T##4x3;                                                                                    \
     typedef matrix<T, 4, 4> T##4x4;
 MSL_MATRICES(float)
 MSL_MATRICES(half)

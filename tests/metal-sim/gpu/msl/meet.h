@@ -24,25 +24,25 @@ MSL_CALLED_BY_STUB void * msl_barrier(void * sp, const void * site) {
 #undef MSL_CALLED_BY_STUB
 
 #if defined(__x86_64__)
-#define MSL_STUB(function, arguments)                                                                                   \
-    asm(MSL_SAVE arguments "movq %rsp, %rdi\n\t"                                                                        \
-                           "movq 48(%rsp), %rsi\n\t"                                                                    \
-                           "subq $8, %rsp\n\t"                                                                          \
-                           "callq " function "\n\t"                                                                     \
+#define MSL_STUB(function, arguments)                                                                                  \
+    asm(MSL_SAVE arguments "movq %rsp, %rdi\n\t"                                                                       \
+                           "movq 48(%rsp), %rsi\n\t"                                                                   \
+                           "subq $8, %rsp\n\t"                                                                         \
+                           "callq " function "\n\t"                                                                    \
                            "movq %rax, %rsp\n\t" MSL_RESTORE)
-#define MSL_THREE_ARGUMENTS                                                                                             \
-    "movq %rdx, %r8\n\t"                                                                                                \
-    "movq %rsi, %rcx\n\t"                                                                                               \
+#define MSL_THREE_ARGUMENTS                                                                                            \
+    "movq %rdx, %r8\n\t"                                                                                               \
+    "movq %rsi, %rcx\n\t"                                                                                              \
     "movq %rdi, %rdx\n\t"
 #elif defined(__aarch64__)
-#define MSL_STUB(function, arguments)                                                                                   \
-    asm(MSL_SAVE arguments "mov x0, sp\n\t"                                                                             \
-                           "mov x1, x30\n\t"                                                                            \
-                           "bl " function "\n\t"                                                                        \
+#define MSL_STUB(function, arguments)                                                                                  \
+    asm(MSL_SAVE arguments "mov x0, sp\n\t"                                                                            \
+                           "mov x1, x30\n\t"                                                                           \
+                           "bl " function "\n\t"                                                                       \
                            "mov sp, x0\n\t" MSL_RESTORE)
-#define MSL_THREE_ARGUMENTS                                                                                             \
-    "mov x4, x2\n\t"                                                                                                    \
-    "mov x3, x1\n\t"                                                                                                    \
+#define MSL_THREE_ARGUMENTS                                                                                            \
+    "mov x4, x2\n\t"                                                                                                   \
+    "mov x3, x1\n\t"                                                                                                   \
     "mov x2, x0\n\t"
 #endif
 

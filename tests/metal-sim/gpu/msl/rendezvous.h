@@ -27,10 +27,19 @@ MSL_UNHOOKED inline __attribute__((always_inline)) unsigned next_lane(worker * w
     return lowest(later ? later : mask);
 }
 
-// Makes `next` the lane that runs; the result is its stack pointer.
-MSL_UNHOOKED inline __attribute__((always_inline)) void * enter_lane(worker * w, simdgroup * g, unsigned next) {
+// Makes `next`, which has not run before, the lane that runs; the result is its stack pointer.
+MSL_UNHOOKED __attribute__((noinline, unused)) static void * start(worker * w, simdgroup * g, unsigned next) {
+    w->start_lane(w, g, next);
+    g->current = next;
+    return g->lanes[next].sp;
+}
+
+// Makes a runnable lane the one that runs; the result is its stack pointer. The rarer ways are calls at the end of the
+// function, so that the frequent one needs no registers saved.
+MSL_UNHOOKED inline __attribute__((always_inline)) void * go_on(worker * w, simdgroup * g, unsigned after) {
+    const unsigned next = next_lane(w, g->runnable, after);
     if (__builtin_expect(!(g->started >> next & 1), 0)) {
-        w->start_lane(w, g, next);
+        return start(w, g, next);
     }
     g->current = next;
     return g->lanes[next].sp;
@@ -72,6 +81,12 @@ MSL_UNHOOKED __attribute__((noinline, unused)) static void release(worker * w, s
     g->runnable = first;
 }
 
+// Goes on when no lane is runnable but some wait.
+MSL_UNHOOKED __attribute__((noinline, unused)) static void * settle(worker * w, simdgroup * g, unsigned me) {
+    release(w, g);
+    return g->runnable >> me & 1 ? g->lanes[me].sp : go_on(w, g, me);
+}
+
 // The lane that runs waits at `site`, with its registers saved at `sp`: at a simdgroup function, or where `fn` is null at
 // a basic block. The result is the stack pointer of the lane that goes on.
 MSL_UNHOOKED inline __attribute__((always_inline)) void * arrive(worker * w, const void * site, void * sp, rendezvous fn,
@@ -102,12 +117,9 @@ MSL_UNHOOKED inline __attribute__((always_inline)) void * arrive(worker * w, con
             g->pending = 0;
             return sp;
         }
-        release(w, g);
-        if (g->runnable & bit) {
-            return sp;
-        }
+        return settle(w, g, me);
     }
-    return enter_lane(w, g, next_lane(w, g->runnable, me));
+    return go_on(w, g, me);
 }
 
 } // namespace msl

@@ -72,17 +72,17 @@ struct bfloat {
     template <class S> constexpr bfloat & operator*=(S x) { return *this = bfloat(float(*this) * float(x)); }
     template <class S> constexpr bfloat & operator/=(S x) { return *this = bfloat(float(*this) / float(x)); }
 
-#define MSL_ARITHMETIC(op)                                                                                              \
-    friend constexpr bfloat operator op(bfloat a, bfloat b) { return bfloat(float(a) op float(b)); }                    \
-    template <msl::plain S> friend constexpr auto operator op(bfloat a, S b) {                                          \
-        return metal::conditional_t<__is_integral(S), bfloat, float>(float(a) op float(b));                             \
-    }                                                                                                                   \
-    template <msl::plain S> friend constexpr auto operator op(S a, bfloat b) {                                          \
-        return metal::conditional_t<__is_integral(S), bfloat, float>(float(a) op float(b));                             \
+#define MSL_ARITHMETIC(op)                                                                                             \
+    friend constexpr bfloat operator op(bfloat a, bfloat b) { return bfloat(float(a) op float(b)); }                   \
+    template <msl::plain S> friend constexpr auto operator op(bfloat a, S b) {                                         \
+        return metal::conditional_t<__is_integral(S), bfloat, float>(float(a) op float(b));                            \
+    }                                                                                                                  \
+    template <msl::plain S> friend constexpr auto operator op(S a, bfloat b) {                                         \
+        return metal::conditional_t<__is_integral(S), bfloat, float>(float(a) op float(b));                            \
     }
-#define MSL_COMPARISON(op)                                                                                              \
-    friend constexpr bool operator op(bfloat a, bfloat b) { return float(a) op float(b); }                              \
-    template <msl::plain S> friend constexpr bool operator op(bfloat a, S b) { return float(a) op float(b); }           \
+#define MSL_COMPARISON(op)                                                                                             \
+    friend constexpr bool operator op(bfloat a, bfloat b) { return float(a) op float(b); }                             \
+    template <msl::plain S> friend constexpr bool operator op(bfloat a, S b) { return float(a) op float(b); }          \
     template <msl::plain S> friend constexpr bool operator op(S a, bfloat b) { return float(a) op float(b); }
     MSL_ARITHMETIC(+)
     MSL_ARITHMETIC(-)

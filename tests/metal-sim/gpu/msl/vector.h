@@ -98,40 +98,40 @@ template <class T, int N> struct vec : msl::vec_storage<T, N> {
     T & operator[](int i) { return e[i]; }
     const T & operator[](int i) const { return e[i]; }
 
-#define MSL_OPERATOR(op)                                                                                                \
-    friend vec operator op(vec a, vec b) {                                                                              \
-        if constexpr (wide) {                                                                                           \
-            a.v = a.v op b.v;                                                                                           \
-        } else {                                                                                                        \
-            for (int i = 0; i < N; ++i) {                                                                               \
-                a.e[i] = T(a.e[i] op b.e[i]);                                                                           \
-            }                                                                                                           \
-        }                                                                                                               \
-        return a;                                                                                                       \
-    }                                                                                                                   \
+#define MSL_OPERATOR(op)                                                                                               \
+    friend vec operator op(vec a, vec b) {                                                                             \
+        if constexpr (wide) {                                                                                          \
+            a.v = a.v op b.v;                                                                                          \
+        } else {                                                                                                       \
+            for (int i = 0; i < N; ++i) {                                                                              \
+                a.e[i] = T(a.e[i] op b.e[i]);                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+        return a;                                                                                                      \
+    }                                                                                                                  \
     vec & operator op##=(vec b) { return *this = *this op b; }
     MSL_OPERATOR(+)
     MSL_OPERATOR(-)
     MSL_OPERATOR(*)
 #undef MSL_OPERATOR
     // Integers are divided one by one, so that a zero is one lane's affair.
-#define MSL_OPERATOR(op)                                                                                                \
-    friend vec operator op(vec a, vec b) {                                                                              \
-        for (int i = 0; i < N; ++i) {                                                                                   \
-            a.e[i] = T(a.e[i] op b.e[i]);                                                                               \
-        }                                                                                                               \
-        return a;                                                                                                       \
-    }                                                                                                                   \
+#define MSL_OPERATOR(op)                                                                                               \
+    friend vec operator op(vec a, vec b) {                                                                             \
+        for (int i = 0; i < N; ++i) {                                                                                  \
+            a.e[i] = T(a.e[i] op b.e[i]);                                                                              \
+        }                                                                                                              \
+        return a;                                                                                                      \
+    }                                                                                                                  \
     vec & operator op##=(vec b) { return *this = *this op b; }
     MSL_OPERATOR(/)
 #undef MSL_OPERATOR
-#define MSL_OPERATOR(op)                                                                                                \
-    friend vec operator op(vec a, vec b) requires(__is_integral(T)) {                                                   \
-        for (int i = 0; i < N; ++i) {                                                                                   \
-            a.e[i] = T(a.e[i] op b.e[i]);                                                                               \
-        }                                                                                                               \
-        return a;                                                                                                       \
-    }                                                                                                                   \
+#define MSL_OPERATOR(op)                                                                                               \
+    friend vec operator op(vec a, vec b) requires(__is_integral(T)) {                                                  \
+        for (int i = 0; i < N; ++i) {                                                                                  \
+            a.e[i] = T(a.e[i] op b.e[i]);                                                                              \
+        }                                                                                                              \
+        return a;                                                                                                      \
+    }                                                                                                                  \
     vec & operator op##=(vec b) requires(__is_integral(T)) { return *this = *this op b; }
     MSL_OPERATOR(&)
     MSL_OPERATOR(|)
@@ -140,13 +140,13 @@ template <class T, int N> struct vec : msl::vec_storage<T, N> {
     MSL_OPERATOR(>>)
     MSL_OPERATOR(%)
 #undef MSL_OPERATOR
-#define MSL_OPERATOR(op)                                                                                                \
-    friend vec<bool, N> operator op(vec a, vec b) {                                                                     \
-        vec<bool, N> r;                                                                                                 \
-        for (int i = 0; i < N; ++i) {                                                                                   \
-            r.e[i] = a.e[i] op b.e[i];                                                                                  \
-        }                                                                                                               \
-        return r;                                                                                                       \
+#define MSL_OPERATOR(op)                                                                                               \
+    friend vec<bool, N> operator op(vec a, vec b) {                                                                    \
+        vec<bool, N> r;                                                                                                \
+        for (int i = 0; i < N; ++i) {                                                                                  \
+            r.e[i] = a.e[i] op b.e[i];                                                                                 \
+        }                                                                                                              \
+        return r;                                                                                                      \
     }
     MSL_OPERATOR(<)
     MSL_OPERATOR(>)
@@ -194,12 +194,12 @@ template <class T, int N> struct __attribute__((packed)) packed_vec {
     }
 };
 
-#define MSL_VECTORS(T)                                                                                                  \
-    typedef vec<T, 2> T##2;                                                                                             \
-    typedef vec<T, 3> T##3;                                                                                             \
-    typedef vec<T, 4> T##4;                                                                                             \
-    typedef packed_vec<T, 2> packed_##T##2;                                                                             \
-    typedef packed_vec<T, 3> packed_##T##3;                                                                             \
+#define MSL_VECTORS(T)                                                                                                 \
+    typedef vec<T, 2> T##2;                                                                                            \
+    typedef vec<T, 3> T##3;                                                                                            \
+    typedef vec<T, 4> T##4;                                                                                            \
+    typedef packed_vec<T, 2> packed_##T##2;                                                                            \
+    typedef packed_vec<T, 3> packed_##T##3;                                                                            \
     typedef packed_vec<T, 4> packed_##T##4;
 MSL_VECTORS(float)
 MSL_VECTORS(half)

@@ -3,9 +3,7 @@
 //! Operations are those of `tests/metal-sim/cases`, a program of its own: a device is chosen once in a process. It is
 //! linked with the native code that this package was built with.
 
-#![cfg(feature = "metal-sim")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
+use super::{command, text};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -32,7 +30,7 @@ fn cases() -> &'static Path {
             .arg(format!("-I{}", staged().join("ggml/include").display()))
             .arg(root().join("tests/metal-sim/cases/cases.cpp"))
             .arg(staged().parent().unwrap().join("libinferno_llama.a"))
-            .args(["-lBlocksRuntime", "-lgomp", "-lpthread", "-ldl", "-lm", "-o"])
+            .args(["-lgomp", "-lpthread", "-ldl", "-lm", "-o"])
             .arg(&program)
             .status()
             .unwrap();
@@ -238,25 +236,22 @@ fn a_prompt_shares_the_weights_between_columns() {
 
 // metal-serial-encoder-without-unified-memory
 
-/// The built-in model, a greedy continuation, on a device or on the CPU.
-fn text(device: &str, settings: &[(&str, &str)]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferno"));
-    command
-        .args(["run", "--max-tokens", "8", "--temperature", "0", "Once upon a time"])
-        .env("INFERNO_METAL_SIM", device)
-        .env("OMP_WAIT_POLICY", "passive");
+/// The built-in model's greedy continuation, on a simulated GPU or on the CPU.
+fn story(gpu: Option<&str>, settings: &[(&str, &str)]) -> String {
+    let device = if gpu.is_some() { "MTL0" } else { "cpu" };
+    let run =
+        ["run", "Once upon a time", "--max-tokens", "8", "--temperature", "0", "--quiet", "--device", device];
+    let mut command = command(gpu, &run);
     for (name, value) in settings {
         command.env(format!("INFERNO_METAL_SIM_{name}"), value);
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    text(&mut command)
 }
 
 #[test]
 fn text_survives_barriers_that_order_nothing() {
-    let cpu = text("", &[]);
+    let cpu = story(None, &[]);
     for seed in ["1", "2", "3", "4", "5"] {
-        assert_eq!(text("amd-rdna1", &[("FAULTS", "reorder"), ("SEED", seed)]), cpu, "seed {seed}");
+        assert_eq!(story(Some("amd-rdna1"), &[("FAULTS", "reorder"), ("SEED", seed)]), cpu, "seed {seed}");
     }
 }
