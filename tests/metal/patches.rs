@@ -26,7 +26,7 @@ fn cases() -> &'static Path {
         let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("metal-cases");
         let compiler = std::env::var("INFERNO_CLANG").unwrap_or_else(|_| "clang++-19".into());
         let status = Command::new(compiler)
-            .args(["-std=c++20", "-O2", "-Wall", "-rdynamic"])
+            .args(["-std=c++20", "-O2", "-Wall", "-Wno-bitwise-instead-of-logical", "-rdynamic"])
             .arg(format!("-I{}", staged().join("ggml/include").display()))
             .arg(root().join("tests/metal-sim/cases/cases.cpp"))
             .arg(staged().parent().unwrap().join("libinferno_llama.a"))
