@@ -176,7 +176,19 @@ static bool attention_vec() {
 }
 
 static bool attention_no_mask() {
-    return attends("one query, no mask", {}) & attends("32 queries, no mask", {.queries = 32});
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
+        for (int64_t dk : {64, 128}) {
+            for (int64_t queries : {1, 3, 32}) {
+                for (int64_t cache : {113, 256}) {
+                    const std::string what = std::string(ggml_type_name(type)) + ", heads of " + std::to_string(dk) +
+                        ", queries " + std::to_string(queries) + ", cache " + std::to_string(cache);
+                    passed &= attends(what, {.dk = dk, .dv = dk, .cache = cache, .queries = queries, .type = type});
+                }
+            }
+        }
+    }
+    return passed;
 }
 
 // Masks in which whole blocks, and whole rows, hide everything.

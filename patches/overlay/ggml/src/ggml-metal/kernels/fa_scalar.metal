@@ -239,6 +239,9 @@ kernel void kernel_flash_attn_ext_scalar(
         }
     }
 
+    // the last block's factors have been used
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+
     FOR_UNROLL (int j = 0; j < NQS; ++j) {
         float ms = 1.0f;
         if (FC_flash_attn_ext_scalar_has_sinks) {
