@@ -46,6 +46,9 @@ void collect(msl::worker & state, Counts & counts) {
     counts.divergent += state.divergent;
     state.operations = state.divergent = 0;
     if (!settings().count_bytes) {
+        // kernels that check alignment count too, and what they leave is not the next dispatch's
+        std::fill_n(state.bytes_read, max_buffers, 0);
+        std::fill_n(state.bytes_written, max_buffers, 0);
         return;
     }
     counts.bytes_read_of.resize(max_buffers);
