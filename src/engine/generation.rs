@@ -2,7 +2,7 @@
 
 use super::{
     request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage},
-    stats::{Cells, Counters, DeviceMemory},
+    stats::{self, Cells, Counters},
 };
 use crate::{
     chain::{self, Chooser},
@@ -39,17 +39,6 @@ pub(crate) fn prompt_tokens(
         return Err(Error::request("prompt", "it is empty, and this model adds no token before a text"));
     }
     Ok(tokens)
-}
-
-/// What a session takes beside its model's weights, and these.
-fn memory(session: &Session) -> Vec<DeviceMemory> {
-    let model = session.model();
-    vec![DeviceMemory {
-        device: model.device().into(),
-        weights: model.tensor_bytes(),
-        kv_cache: session.cache_bytes().unwrap_or(0),
-        compute: 0,
-    }]
 }
 
 /// A running request.
@@ -117,7 +106,7 @@ impl Generation {
         }
         let stop = StopMatcher::new(&options.stop)?;
         counters.looked_up(cached);
-        let cells = counters.context(session.limit(), memory(&session));
+        let cells = counters.context(session.limit(), stats::memory(&session.memory()?));
         Ok(Self {
             session,
             chooser,

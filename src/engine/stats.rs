@@ -1,6 +1,6 @@
 //! What a model is doing and has done, as plain data for metrics.
 
-use crate::error::Error;
+use crate::{error::Error, sys};
 use serde::Serialize;
 use std::{
     sync::{
@@ -68,6 +68,18 @@ pub struct DeviceMemory {
     pub kv_cache: u64,
     /// Buffers for what is computed.
     pub compute: u64,
+}
+
+/// What a context and its model take, by device.
+pub(crate) fn memory(parts: &[sys::Memory]) -> Vec<DeviceMemory> {
+    let mut all = vec![];
+    for part in parts {
+        let of_device = device(&mut all, &part.device.to_string_lossy());
+        of_device.weights += part.weights as u64;
+        of_device.kv_cache += part.cache as u64;
+        of_device.compute += part.compute as u64;
+    }
+    all
 }
 
 /// How a request ended.
