@@ -34,6 +34,7 @@ mod error;
 pub mod gguf;
 mod model;
 pub mod sampling;
+mod sequences;
 mod session;
 mod state;
 #[expect(unsafe_code, reason = "the floor where Rust calls into C")]

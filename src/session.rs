@@ -1,7 +1,7 @@
 //! One sequence in one context: prefill in chunks, decode, rewind, save and restore.
 
 use crate::{
-    chain::{self, Chooser},
+    chain,
     device::{DeviceKind, devices},
     error::{Error, Result},
     gguf::{Gguf, TensorType},
@@ -224,6 +224,14 @@ pub struct Session {
 pub struct StopHandle(Arc<AtomicBool>);
 
 impl StopHandle {
+    pub(crate) fn new(flag: &Arc<AtomicBool>) -> Self {
+        Self(Arc::clone(flag))
+    }
+
+    pub(crate) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Stops what runs and what would run, until [`Session::resume`].
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -279,12 +287,12 @@ impl Session {
 
     /// A handle that stops this session from any thread.
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(Arc::clone(self.context.stop_flag()))
+        StopHandle::new(self.context.stop_flag())
     }
 
     /// Takes back a stop.
     pub fn resume(&mut self) {
-        self.context.stop_flag().store(false, Ordering::Relaxed);
+        self.stop_handle().reset();
     }
 
     /// What was computed since the last call, by operation and device; nothing unless
@@ -421,9 +429,30 @@ impl Session {
         self.rewind(shared.min(tokens.len().saturating_sub(1)))
     }
 
-    /// Picks the next token from the logits of the last decoded one.
-    pub(crate) fn sample(&mut self, chooser: &mut Chooser) -> Result<Token> {
-        chooser.choose(&mut self.context, -1, &self.model)
+    /// The context, to choose tokens from its logits.
+    pub(crate) fn context(&mut self) -> &mut sys::Context {
+        &mut self.context
+    }
+
+    /// Makes room in a full context: forgets the tokens in this range and moves those behind them down. Where the memory
+    /// cannot be moved, what is left is decoded again.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill).
+    pub(crate) fn shift(&mut self, forget: std::ops::Range<usize>) -> Result<()> {
+        let refused = |failure| engine("shift", &failure);
+        let mut left = self.tokens.clone();
+        left.drain(forget.clone());
+        let can = !self.model.is_recurrent()
+            && self.context.can_shift().map_err(refused)?
+            && self.context.remove(0, forget.start, Some(forget.end)).map_err(refused)?;
+        if can {
+            self.context.move_down(0, forget.end, forget.len()).map_err(refused)?;
+            self.tokens = left;
+            return Ok(());
+        }
+        self.forget()?;
+        self.prefill(&left, |_| ControlFlow::Continue(()))
     }
 
     fn key(&self) -> Result<StateKey> {

@@ -24,9 +24,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("chain", &["error", "sys", "sampling", "model"]),
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
+    ("sequences", &["error", "sys", "model", "session"]),
     (
         "engine",
-        &["error", "sys", "sampling", "text", "template", "gguf", "device", "model", "chain", "session"],
+        &[
+            "error", "sys", "sampling", "text", "template", "gguf", "device", "model", "chain", "session",
+            "sequences",
+        ],
     ),
     ("config", &["error", "sampling", "device", "model", "session", "engine"]),
     ("blocking", &["error", "sampling", "template", "device", "model", "session", "engine"]),

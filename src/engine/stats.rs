@@ -138,9 +138,13 @@ impl Counters {
         self.prefill_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
-    /// Tokens were generated in this time.
-    pub(crate) fn decoded(&self, tokens: usize, time: Duration) {
-        self.generated_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    /// A token was generated.
+    pub(crate) fn generated(&self) {
+        self.generated_tokens.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So much time went into generating.
+    pub(crate) fn decoded(&self, time: Duration) {
         self.decode_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
