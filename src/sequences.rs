@@ -323,3 +323,55 @@ impl Sequences {
 fn id(sequence: usize) -> i32 {
     i32::try_from(sequence).expect("a few hundred at most")
 }
+
+#[cfg(test)]
+mod scratch {
+    use super::*;
+    use crate::{chain, session::{FlashAttention, CacheType}};
+    fn model() -> Arc<LoadedModel> {
+        let path = std::env::var("INFERNO_TEST_MODEL").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/models/spark-7m-q8_0.gguf").into());
+        LoadedModel::load(path, &crate::model::LoadOptions::default(), |_| std::ops::ControlFlow::Continue(())).unwrap()
+    }
+    fn logits(s: &mut Sequences, i: i32) -> Vec<f32> { chain::logits(s.context(), i).unwrap().to_vec() }
+    fn diff(a: &[f32], b: &[f32]) -> f32 { a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) }
+    #[test]
+    fn scratch() {
+        let model = model();
+        for fa in [FlashAttention::On, FlashAttention::Off] { for kv in [CacheType::F16, CacheType::F32] { for threads in [1,2] {
+            let mut o = ContextOptions::default();
+            o.flash_attention = fa; o.threads = Some(threads); o.cache_type_k = kv; o.cache_type_v = kv;
+            let prompt: Vec<Token> = (0..40).map(|i| 300 + i * 7).collect();
+            let next: Vec<Token> = (0..8).map(|i| 350 + i * 11).collect();
+            let mut alone = Sequences::new(&model, &o, 2048, 20, 512).unwrap();
+            alone.step(&[Part { sequence: 0, tokens: &prompt, output: true }]).unwrap();
+            let mut expected = vec![logits(&mut alone, -1)];
+            for t in &next { alone.step(&[Part { sequence: 0, tokens: &[*t], output: true }]).unwrap(); expected.push(logits(&mut alone, -1)); }
+            // chunked prefill
+            let mut line = vec![];
+            for chunk in [20, 13, 8, 4, 2, 1] {
+                let mut c = Sequences::new(&model, &o, 2048, 20, 512).unwrap();
+                for p in prompt.chunks(chunk) { c.step(&[Part { sequence: 0, tokens: p, output: true }]).unwrap(); }
+                line.push((chunk, diff(&logits(&mut c, -1), &expected[0])));
+            }
+            println!("fa {fa:?} kv {kv:?} threads {threads} chunks {line:?}");
+            let mut line = vec![];
+            for n in [1usize, 2, 3, 4, 7, 8, 15] {
+                let mut c = Sequences::new(&model, &o, 2048, 20, 512).unwrap();
+                c.step(&[Part { sequence: 0, tokens: &prompt, output: true }]).unwrap();
+                for k in 1..=n { let p: Vec<Token> = (0..5 + k as i32).map(|i| 310 + i * 3 + k as i32).collect(); c.step(&[Part { sequence: k, tokens: &p, output: true }]).unwrap(); }
+                let mut worst = 0f32;
+                for (j, t) in next.iter().enumerate() {
+                    let others: Vec<[Token; 1]> = (1..=n).map(|k| [400 + k as i32 * 5 + j as i32]).collect();
+                    let mut parts = vec![];
+                    for (k, o) in others.iter().enumerate() { parts.push(Part { sequence: k + 1, tokens: o, output: true }); }
+                    let mine = [*t];
+                    parts.insert(n / 2, Part { sequence: 0, tokens: &mine, output: true });
+                    c.step(&parts).unwrap();
+                    worst = worst.max(diff(&logits(&mut c, (n / 2) as i32), &expected[j + 1]));
+                }
+                line.push((n, worst));
+            }
+            println!("   beside {line:?}");
+        }}}
+    }
+}
