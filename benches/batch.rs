@@ -64,9 +64,8 @@ fn main() {
                 ways[way].cpu.push(cpu);
             }
         }
-        let [together, apart] = ways.map(|mut way| {
-            (median(&mut way.speed), median(&mut way.first), median(&mut way.cpu))
-        });
+        let [together, apart] =
+            ways.map(|mut way| (median(&mut way.speed), median(&mut way.first), median(&mut way.cpu)));
         println!(
             "| {streams} | {:.1} | {:.1} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} |",
             together.0,

@@ -28,7 +28,12 @@ impl Chooser {
     }
 
     /// Picks the next token from the logits of the i-th token of the last decode, -1 for the last output.
-    pub(crate) fn choose(&mut self, context: &mut sys::Context, i: i32, model: &LoadedModel) -> Result<Token> {
+    pub(crate) fn choose(
+        &mut self,
+        context: &mut sys::Context,
+        i: i32,
+        model: &LoadedModel,
+    ) -> Result<Token> {
         let token = match self {
             Chooser::Greedy => {
                 let best = highest(raw_logits(context, i)?).ok_or_else(no_numbers)?;

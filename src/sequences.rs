@@ -198,7 +198,13 @@ impl Sequences {
         }
         match self.sharing {
             Sharing::Beginning => most,
-            Sharing::Whole => if most == from.tokens.len() { most } else { 0 },
+            Sharing::Whole => {
+                if most == from.tokens.len() {
+                    most
+                } else {
+                    0
+                }
+            }
             Sharing::Window(window) => match self.context.range(id(sequence)) {
                 Ok(Some((least, _))) if least <= most.saturating_sub(window) => most,
                 _ => 0,

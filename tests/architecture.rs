@@ -28,7 +28,16 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "error", "sys", "sampling", "text", "template", "gguf", "device", "model", "chain", "session",
+            "error",
+            "sys",
+            "sampling",
+            "text",
+            "template",
+            "gguf",
+            "device",
+            "model",
+            "chain",
+            "session",
             "sequences",
         ],
     ),

@@ -6,12 +6,7 @@ use super::{
     request::{Event, FinishReason, Request},
     stats::{self, Cells, Counters},
 };
-use crate::{
-    error::Result,
-    model::Token,
-    session::Session,
-    template::ChatTemplate,
-};
+use crate::{error::Result, model::Token, session::Session, template::ChatTemplate};
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 /// A running request.

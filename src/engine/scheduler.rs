@@ -52,12 +52,7 @@ impl Scheduler {
             .name("inferno-batch".into())
             .spawn(move || runner.run())
             .map_err(|error| Error::Engine { call: "start thread", what: error.to_string() })?;
-        Ok(Self {
-            inbox,
-            thread: Mutex::new(Some(thread)),
-            limit,
-            max_sequences: batching.max_sequences,
-        })
+        Ok(Self { inbox, thread: Mutex::new(Some(thread)), limit, max_sequences: batching.max_sequences })
     }
 
     /// Tokens that one request's context holds.

@@ -311,20 +311,14 @@ impl Context {
     }
 
     /// Forgets the positions from `from` on, or up to `to` of them. False where the memory cannot (recurrent models).
-    pub(crate) fn remove(
-        &mut self,
-        sequence: i32,
-        from: usize,
-        to: Option<usize>,
-    ) -> Result<bool, Failure> {
+    pub(crate) fn remove(&mut self, sequence: i32, from: usize, to: Option<usize>) -> Result<bool, Failure> {
         self.check(sequence)?;
         let (from, to) = (position(from)?, to.map_or(Ok(-1), position)?);
         let ptr = self.usable()?;
         let mut removed = false;
         // SAFETY: the context is alive and not broken, and has this sequence.
-        let status = call(|error| unsafe {
-            ffi::inf_seq_rm(ptr, sequence, from, to, &raw mut removed, error)
-        });
+        let status =
+            call(|error| unsafe { ffi::inf_seq_rm(ptr, sequence, from, to, &raw mut removed, error) });
         self.note(status)?;
         Ok(removed)
     }

@@ -1,8 +1,6 @@
 //! Models by name: loaded on demand, shared, unloaded when idle or when another needs the memory.
 
-use inferno::{
-    Error, Event, Model, ModelBuilder, ModelEntry, ModelState, Registry, Request, SampleOptions,
-};
+use inferno::{Error, Event, Model, ModelBuilder, ModelEntry, ModelState, Registry, Request, SampleOptions};
 use std::{
     path::PathBuf,
     time::{Duration, Instant},

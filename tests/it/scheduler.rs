@@ -27,6 +27,8 @@ const ROUNDING: f32 = 0.5;
 
 /// Checks a greedy answer against a context of its own that is given the same tokens: each must be its choice, or as good
 /// as that up to rounding. Which of two nearly equal tokens is taken can depend on the kernels.
+///
+/// Answers that ended at a token of the model's own are not for this check.
 async fn check(model: &Model, prompt: impl Into<Prompt>, answer: &Completion) {
     let loaded = model.loaded().unwrap();
     let prompt = match prompt.into() {
@@ -42,7 +44,9 @@ async fn check(model: &Model, prompt: impl Into<Prompt>, answer: &Completion) {
     assert_eq!(answer.logprobs.len(), answer.usage.completion_tokens);
     for (i, token) in answer.logprobs.iter().enumerate() {
         let logits = session.logits().unwrap();
-        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // the requests here go on where the model would end
+        let going_on = (0..).zip(logits).filter(|(token, _)| !loaded.is_end(*token));
+        let best = going_on.map(|(_, logit)| *logit).fold(f32::NEG_INFINITY, f32::max);
         let chosen = logits[usize::try_from(token.chosen.token).unwrap()];
         assert!(best - chosen <= ROUNDING, "token {i} of {:?}: {chosen} is not {best}", answer.text);
         bytes.extend(loaded.token_bytes(token.chosen.token, false).unwrap());
@@ -130,7 +134,7 @@ const BEGINNINGS: [&str; 8] = [
 /// The promise of ARCHITECTURE.md, "The same answer in company": to the last bit where the kernels allow it.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_run_together_say_what_they_say_alone() {
-    // fewer cells than those from which on attention is divided, and steps too small for its tiles
+    // fewer cells than those from which on attention is divided, steps too small for its tiles, and no cell used twice
     let mut small = context(256);
     small.ubatch_size = 48;
     let batching = BatchOptions::default().with_max_sequences(8).with_kv_cells(256).with_step_tokens(48);
@@ -143,10 +147,11 @@ async fn requests_that_run_together_say_what_they_say_alone() {
             _ => SampleOptions::default().with_seed(7).with_max_tokens(tokens),
         };
         options.logprobs = Some(2);
-        Request::new(BEGINNINGS[i]).with_options(options).with_cache_prompt(false)
+        options.ignore_eos = true;
+        Request::new(BEGINNINGS[i]).with_options(options)
     };
     let requests: Vec<Request> =
-        [20, 24, 10, 16, 22, 14, 21, 1].into_iter().enumerate().map(|(i, n)| request(i, n)).collect();
+        [16, 14, 10, 16, 12, 14, 16, 1].into_iter().enumerate().map(|(i, n)| request(i, n)).collect();
     let mut expected = vec![];
     for request in &requests {
         expected.push(solo(&model, request.clone()).await);
@@ -168,31 +173,28 @@ async fn requests_that_run_together_say_what_they_say_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_beginning_is_computed_once_and_changes_nothing() {
-    let mut small = context(512);
+    let mut small = context(256);
     small.ubatch_size = 48;
-    let options = BatchOptions::default().with_max_sequences(4).with_kv_cells(1024).with_step_tokens(48);
-    let model = Model::builder(file()).with_context_options(small).with_batching(options).load().await.unwrap();
+    let options = BatchOptions::default().with_max_sequences(4).with_kv_cells(256).with_step_tokens(48);
+    let model =
+        Model::builder(file()).with_context_options(small).with_batching(options).load().await.unwrap();
     let exact = kernels_agree(&model);
-    let beginning = words(&model, " Once upon a time there was a little fox. It saw the moon", 200).await;
+    let beginning = words(&model, " Once upon a time there was a little fox. It saw the moon", 120).await;
     let ask = |ending: &str, options: SampleOptions| {
         let mut tokens = beginning.clone();
         let plain = Tokenize { add_special: false, parse_special: false };
         tokens.extend(model.loaded().unwrap().tokenize(ending, plain).unwrap());
         Request::new(tokens).with_options(options)
     };
-    let requests: Vec<Request> = [". The fox", " and", ". Tim was", " so it"]
-        .into_iter()
-        .flat_map(|end| {
-            let mut seeded = greedy(16).with_seed(11);
-            seeded.temperature = 0.8;
-            [ask(end, greedy(16)), ask(end, seeded)]
-        })
-        .collect();
+    let mut requests = vec![];
+    for ending in [". The fox", " and so"] {
+        requests.push(ask(ending, greedy(8)));
+        requests.push(ask(ending, greedy(8).with_temperature(0.8).with_seed(11)));
+    }
     for (i, request) in requests.iter().enumerate() {
-        let without = model.submit(request.clone().with_cache_prompt(false)).collect().await.unwrap();
-        assert_eq!(without.usage.cached_tokens, 0);
+        let without = solo(&model, request.clone()).await;
         let with = model.submit(request.clone()).collect().await.unwrap();
-        assert_eq!(with.usage.cached_tokens >= 200, i > 0, "{:?}", with.usage);
+        assert_eq!(with.usage.cached_tokens >= 120, i > 0, "{:?}", with.usage);
         if exact {
             assert_eq!((&with.text, &with.logprobs), (&without.text, &without.logprobs));
         } else if i % 2 == 0 {
@@ -200,11 +202,13 @@ async fn a_shared_beginning_is_computed_once_and_changes_nothing() {
         }
     }
     let stats = model.stats();
-    assert_eq!(stats.cache_hits, 7);
-    assert!(stats.cached_tokens >= 1400, "{stats:?}");
+    assert_eq!(stats.cache_hits, 3);
+    assert!(stats.cached_tokens >= 360, "{stats:?}");
+    let uncached = model.submit(requests[0].clone().with_cache_prompt(false)).collect().await.unwrap();
+    assert_eq!(uncached.usage.cached_tokens, 0);
 
     // those that come together wait for the one who reads what all begin with
-    let fresh = words(&model, " Tom had a red ball and a blue car", 300).await;
+    let fresh = words(&model, " Tom had a red ball and a blue car", 150).await;
     let streams: Vec<EventStream> = (0..4)
         .map(|i| {
             let mut tokens = fresh.clone();
@@ -217,7 +221,8 @@ async fn a_shared_beginning_is_computed_once_and_changes_nothing() {
         cached.push(stream.collect().await.unwrap().usage.cached_tokens);
     }
     cached.sort_unstable();
-    assert_eq!(cached, [0, 300, 300, 300]);
+    // the last few tokens are not worth waiting for
+    assert!(cached[0] < 2 && cached[1..].iter().all(|cached| *cached > 150 - 32), "{cached:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +232,8 @@ async fn kept_beginnings_go_when_their_cells_are_needed() {
     let second = words(&model, " the moon was red", 180).await;
     let third = words(&model, " Tim and a dog", 180).await;
     let fourth = words(&model, " a big car ran", 180).await;
-    let ask = |tokens: &[Token]| model.submit(Request::new(tokens.to_vec()).with_options(greedy(8))).collect();
+    let ask =
+        |tokens: &[Token]| model.submit(Request::new(tokens.to_vec()).with_options(greedy(8))).collect();
     for tokens in [&first, &second, &third] {
         assert!(ask(tokens).await.unwrap().usage.cached_tokens < 2);
     }
@@ -363,8 +369,10 @@ async fn a_full_context_ends_the_text_or_is_shifted() {
     let expected = solo(&model, request.clone()).await;
     assert_eq!(expected.usage.finish, FinishReason::MaxTokens);
     assert_eq!((expected.usage.completion_tokens, expected.logprobs.len()), (150, 150));
-    let others: Vec<EventStream> =
-        BEGINNINGS[..2].iter().map(|text| model.submit(Request::new(*text).with_options(greedy(40)))).collect();
+    let others: Vec<EventStream> = BEGINNINGS[..2]
+        .iter()
+        .map(|text| model.submit(Request::new(*text).with_options(greedy(40))))
+        .collect();
     let shifted = model.submit(request).collect().await.unwrap();
     assert_eq!(shifted.usage.completion_tokens, 150);
     // before the first shift the answer is one that a context of its own gives; after it there is nothing to compare with
@@ -456,4 +464,86 @@ async fn a_prompt_of_a_context_of_its_own_reports_its_counts() {
     assert!(stats.prefill_seconds > 0.0 && stats.decode_seconds > 0.0);
     assert_eq!(stats.memory.len(), 1);
     assert!(stats.memory[0].weights > 1_000_000, "{stats:?}");
+}
+
+/// Requests of random lengths, half of them with a common beginning, a third of them dropped or cancelled at a random
+/// moment: each that is not has its whole answer, and in the end nothing is left of any.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_and_goes_each_has_their_own_answer() {
+    for seed in 0..4u64 {
+        // so few cells that they run out
+        let options = BatchOptions::default().with_max_sequences(4).with_kv_cells(320).with_step_tokens(24);
+        let model = batching(160, options).await;
+        let mut random = Random(seed + 1);
+        let story = words(&model, " Tim and the fox ran to the big tree", 60).await;
+        let (mut tasks, mut finished, mut cut) = (vec![], 0, 0);
+        for _ in 0..40 {
+            let mut prompt: Vec<Token> = match random.below(2) {
+                0 => story[..10 + random.below(50)].to_vec(),
+                _ => vec![],
+            };
+            prompt.extend((0..1 + random.below(30)).map(|_| 300 + random.below(200) as Token));
+            let tokens = 1 + random.below(40);
+            let mut options = greedy(tokens);
+            options.ignore_eos = true;
+            let request = Request::new(prompt.clone())
+                .with_options(options)
+                .with_cache_prompt(random.below(4) > 0)
+                .with_isolated(random.below(12) == 0);
+            let mut stream = model.submit(request);
+            let leaves = (random.below(3) == 0).then(|| random.below(12));
+            let (drops, slow) = (random.below(2) == 0, random.below(6) == 0);
+            let handle = model.clone();
+            tasks.push(tokio::spawn(async move {
+                if let Some(after) = leaves {
+                    for _ in 0..after {
+                        if stream.next().await.is_none() {
+                            return false;
+                        }
+                    }
+                    if drops {
+                        drop(stream);
+                    } else {
+                        stream.cancel_handle().cancel();
+                        let _ = stream.collect().await;
+                    }
+                    return false;
+                }
+                if slow {
+                    tokio::time::sleep(Duration::from_millis(80)).await;
+                }
+                let answer = stream.collect().await.unwrap();
+                assert_eq!(answer.usage.completion_tokens, tokens);
+                assert_eq!(answer.usage.prompt_tokens, prompt.len());
+                check(&handle, prompt, &answer).await;
+                true
+            }));
+            if random.below(3) == 0 {
+                tokio::time::sleep(Duration::from_millis(random.below(10) as u64)).await;
+            }
+        }
+        for task in tasks {
+            match task.await.unwrap() {
+                true => finished += 1,
+                false => cut += 1,
+            }
+        }
+        let stats = until(&model, "the end of all", |stats| stats.running + stats.queued == 0).await;
+        assert_eq!(finished + cut, 40);
+        assert!(stats.outcomes.done >= finished, "{stats:?}");
+        assert_eq!(stats.outcomes.done + stats.outcomes.cancelled, 40, "{stats:?}");
+        assert!(stats.kv_cells_used <= stats.kv_cells_total, "{stats:?}");
+    }
+}
+
+/// Numbers that look random, the same for the same seed (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n
+    }
 }

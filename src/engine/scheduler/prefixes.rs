@@ -24,7 +24,8 @@ impl Prefixes {
         // of a recurrent state the beginning is worth its own place: the whole cannot give it
         if !sequences.shares_wholes() {
             let tokens = sequences.tokens(sequence);
-            freed.extend(self.kept.iter().copied().filter(|kept| tokens.starts_with(sequences.tokens(*kept))));
+            freed
+                .extend(self.kept.iter().copied().filter(|kept| tokens.starts_with(sequences.tokens(*kept))));
             self.kept.retain(|kept| !freed.contains(kept));
         }
         self.kept.push(sequence);

@@ -168,7 +168,8 @@ impl Runner {
         let sequences = batching.max_sequences + kept;
         let ubatch = context.ubatch_size.min(context.batch_size);
         let cells = batching.cells_for(limit);
-        let mixed_step = batching.step_tokens.unwrap_or(BatchOptions::STEP_TOKENS).max(batching.max_sequences);
+        let mixed_step =
+            batching.step_tokens.unwrap_or(BatchOptions::STEP_TOKENS).max(batching.max_sequences);
         let plan = Plan {
             model: Arc::clone(model),
             context: context.clone(),
