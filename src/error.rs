@@ -78,6 +78,13 @@ pub enum Error {
         free: Option<u64>,
     },
 
+    /// A device is gone: it was unplugged. What was on it is lost; load the model anew, on another device.
+    #[error("the device {device} is gone")]
+    DeviceLost {
+        /// The device, by its short name.
+        device: String,
+    },
+
     /// A request or an option is wrong; nothing was started.
     #[error("{field}: {what}")]
     InvalidRequest {

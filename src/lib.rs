@@ -42,7 +42,7 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, devices};
+pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
 pub use engine::{
     CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
     Loading, Model, ModelBuilder, Prompt, Reply, Request, SessionSlot, TokenLogprob, TokenLogprobs, Usage,

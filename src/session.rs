@@ -2,7 +2,7 @@
 
 use crate::{
     chain::{Chooser, highest},
-    device::{DeviceKind, devices},
+    device::{self, DeviceKind, devices},
     error::{Error, Result},
     gguf::TensorType,
     model::{LoadedModel, Token},
@@ -252,15 +252,16 @@ impl Session {
             cache_v: options.cache_type_v.native(),
             count_operations: options.count_operations,
         };
-        let context =
-            sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
+        let context = sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| {
+            device::lost(model.devices()).unwrap_or_else(|| match failure {
                 sys::Failure::OutOfMemory => Error::OutOfMemory {
-                    device: model.device().into(),
+                    device: model.devices().join(", "),
                     needed: cache_bytes(model, options, limit).unwrap_or(0),
                     free: None,
                 },
                 other => engine("new context", &other),
-            })?;
+            })
+        })?;
         Ok(Self { context, model: Arc::clone(model), options: options.clone(), limit, tokens: vec![] })
     }
 
@@ -353,7 +354,7 @@ impl Session {
     fn step(&mut self, part: &[Token]) -> Result<()> {
         let pos = self.tokens.len();
         let result = self.context.decode(part, pos, false);
-        match result.map_err(|failure| engine("decode", &failure))? {
+        match result.map_err(|failure| self.failed("decode", &failure))? {
             sys::Decoded::Done => {
                 self.tokens.extend_from_slice(part);
                 Ok(())
@@ -371,6 +372,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A device that is gone explains a failure better than what came of it.
+    fn failed(&self, call: &'static str, failure: &sys::Failure) -> Error {
+        device::lost(self.model.devices()).unwrap_or_else(|| engine(call, failure))
     }
 
     /// Logits of the last decoded token: one for each entry of the vocabulary, unnormalised.
@@ -501,13 +507,17 @@ fn cache_bytes(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> O
 /// An allocation that the system cannot back kills the process on first use: compare before asking.
 fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Result<()> {
     let Some(needed) = cache_bytes(model, options, n_ctx) else { return Ok(()) };
-    let Some(device) = devices()?.into_iter().find(|d| d.name == model.device()) else { return Ok(()) };
-    let free = match device.kind {
-        DeviceKind::Cpu => crate::device::host_memory_available().unwrap_or(device.memory_total),
-        _ => device.memory_free,
-    };
+    let all = devices()?;
+    let ours = all.iter().filter(|d| model.devices().contains(&d.name));
+    // of several devices each holds the cache of its layers
+    let free: u64 = ours
+        .map(|device| match device.kind {
+            DeviceKind::Cpu => device::host_memory_available().unwrap_or(device.memory_total),
+            _ => device.memory_free,
+        })
+        .sum();
     if free > 0 && needed > free {
-        return Err(Error::OutOfMemory { device: device.name, needed, free: Some(free) });
+        return Err(Error::OutOfMemory { device: model.devices().join(", "), needed, free: Some(free) });
     }
     Ok(())
 }
