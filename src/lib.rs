@@ -44,8 +44,10 @@ mod version;
 
 pub use device::{Device, DeviceKind, DeviceSelect, devices};
 pub use engine::{
-    CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
-    Loading, Model, ModelBuilder, Prompt, Reply, Request, SessionSlot, TokenLogprob, TokenLogprobs, Usage,
+    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Engine, EngineOptions, Event, EventStream,
+    FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState, ModelStats,
+    ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot, TokenLogprob,
+    TokenLogprobs, Usage,
 };
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};
