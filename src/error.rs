@@ -139,6 +139,13 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// The pool manager of a worker could not be told that the worker is ready.
+    #[error("the pool manager was not told: {what}")]
+    Callback {
+        /// Who was to be told, and what happened.
+        what: String,
+    },
+
     /// The request was cancelled.
     #[error("the request was cancelled")]
     Cancelled,
@@ -212,6 +219,7 @@ impl Error {
             E::QueueFull { running, queued } => E::QueueFull { running: *running, queued: *queued },
             E::DeadlineExceeded { after } => E::DeadlineExceeded { after: *after },
             E::UnknownModel { name, known } => E::UnknownModel { name: name.clone(), known: known.clone() },
+            E::Callback { what } => E::Callback { what: what.clone() },
             E::Cancelled => E::Cancelled,
             E::ShutDown => E::ShutDown,
             E::Engine { call, what } => E::Engine { call, what: what.clone() },

@@ -34,6 +34,8 @@ mod error;
 pub mod gguf;
 mod model;
 pub mod sampling;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 mod state;
 #[expect(unsafe_code, reason = "the floor where Rust calls into C")]

@@ -277,22 +277,24 @@ impl Registry {
                 slot.touch();
                 match &slot.place {
                     Place::Loaded { model, .. } => return Ok(model.clone()),
-                    Place::Loading(load) => load.done.subscribe(),
-                    Place::Unloading(done) => {
-                        let mut done = done.clone();
-                        drop(slot);
-                        let _ = done.wait_for(|done| *done).await;
-                        continue;
-                    }
+                    Place::Loading(load) => Ok(load.done.subscribe()),
+                    Place::Unloading(done) => Err(done.clone()),
                     Place::Unloaded => {
                         let load = self.begin(self.0.index(entry))?;
                         let done = load.done.subscribe();
                         slot.place = Place::Loading(load);
-                        done
+                        Ok(done)
                     }
                 }
             };
-            let mut load = load;
+            // the slot's lock is not held where this future waits, so that it can move between threads
+            let mut load = match load {
+                Ok(load) => load,
+                Err(mut freed) => {
+                    let _ = freed.wait_for(|freed| *freed).await;
+                    continue;
+                }
+            };
             match load.wait_for(Option::is_some).await.map(|result| result.clone()) {
                 Ok(Some(Err(error))) => return Err(error.again()),
                 // loaded: take it, unless it was unloaded at once
@@ -317,29 +319,40 @@ impl Registry {
     /// [`Error::UnknownModel`].
     pub async fn unload(&self, name: &str) -> Result<bool> {
         let entry = self.entry(name)?;
-        let (model, freed) = {
+        let load = match &entry.slot().place {
+            Place::Loading(load) => {
+                load.cancelled.store(true, Ordering::Relaxed);
+                Some(load.done.subscribe())
+            }
+            _ => None,
+        };
+        if let Some(mut done) = load {
+            let _ = done.wait_for(Option::is_some).await;
+            return Ok(true);
+        }
+        let taken = {
             let mut slot = entry.slot();
             match &slot.place {
-                Place::Unloaded => return Ok(false),
-                Place::Loading(load) => {
-                    load.cancelled.store(true, Ordering::Relaxed);
-                    let mut done = load.done.subscribe();
-                    drop(slot);
-                    let _ = done.wait_for(Option::is_some).await;
-                    return Ok(true);
-                }
-                Place::Unloading(done) => {
-                    let mut done = done.clone();
-                    drop(slot);
-                    let _ = done.wait_for(|done| *done).await;
-                    return Ok(true);
-                }
+                Place::Unloading(done) => Err(Some(done.clone())),
                 Place::Loaded { .. } => {
                     let (done, freed) = watch::channel(false);
-                    let place = std::mem::replace(&mut slot.place, Place::Unloading(freed.clone()));
-                    let Place::Loaded { model, .. } = place else { unreachable!("matched above") };
-                    (model, done)
+                    match std::mem::replace(&mut slot.place, Place::Unloading(freed)) {
+                        Place::Loaded { model, .. } => Ok((model, done)),
+                        place => {
+                            slot.place = place;
+                            Err(None)
+                        }
+                    }
                 }
+                _ => Err(None),
+            }
+        };
+        let (model, freed) = match taken {
+            Ok(taken) => taken,
+            Err(None) => return Ok(false),
+            Err(Some(mut done)) => {
+                let _ = done.wait_for(|done| *done).await;
+                return Ok(true);
             }
         };
         // on a thread of its own, so that it goes on when this future is dropped

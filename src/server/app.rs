@@ -1,6 +1,6 @@
 //! What all requests share: the models, the limits, the state of the server and what it has counted.
 
-use super::{history::History, metrics::Metrics, options::ServerOptions, problem::Problem, worker::Worker};
+use super::{history::History, metrics::Metrics, options::Options, problem::Problem, worker::Worker};
 use crate::engine::{Model, Registry};
 use serde::Serialize;
 use std::{
@@ -25,13 +25,15 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) registry: Registry,
-    pub(super) options: ServerOptions,
+    pub(super) options: Options,
     /// Whether only this machine can reach the server.
     pub(super) loopback: bool,
     pub(super) metrics: Metrics,
     pub(super) history: History,
     pub(super) worker: Option<Worker>,
     pub(super) started: Instant,
+    /// The same in seconds since 1970.
+    pub(super) created: u64,
     phase: watch::Sender<Phase>,
     /// Requests at work.
     work: watch::Sender<usize>,
@@ -40,12 +42,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(
-        registry: Registry,
-        options: ServerOptions,
-        loopback: bool,
-        worker: Option<Worker>,
-    ) -> Self {
+    pub(super) fn new(registry: Registry, options: Options, loopback: bool, worker: Option<Worker>) -> Self {
         Self {
             registry,
             options,
@@ -54,6 +51,7 @@ impl App {
             history: History::default(),
             worker,
             started: Instant::now(),
+            created: unix_time(),
             phase: watch::Sender::new(Phase::Starting),
             work: watch::Sender::new(0),
             stop: watch::Sender::new(false),

@@ -14,7 +14,7 @@ const MIN_KEY_BYTES: usize = 8;
 
 /// The keys that are let in.
 #[derive(Clone, Default)]
-pub struct ApiKeys(Vec<[u8; 32]>);
+pub(super) struct ApiKeys(Vec<[u8; 32]>);
 
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,7 +28,7 @@ impl ApiKeys {
     /// # Errors
     /// [`Error::Io`] where the file cannot be read, [`Error::InvalidRequest`] where it holds no key, or a key that no
     /// client could send.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path) -> Result<Self> {
         let failed = |error| Error::io("read", path, error);
         let length = std::fs::metadata(path).map_err(failed)?.len();
         let wrong = |what: String| Error::request("api_keys_file", format!("{}: {what}", path.display()));
@@ -57,7 +57,7 @@ impl ApiKeys {
     }
 
     /// Whether everybody is let in.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -143,9 +143,7 @@ mod tests {
 
     #[test]
     fn a_file_that_lets_nobody_or_everybody_in_is_refused() {
-        for (text, what) in
-            [("\n# none\n", "no key"), ("a b c d e f\n", "line 1"), ("\nshort\n", "line 2")]
-        {
+        for (text, what) in [("\n# none\n", "no key"), ("a b c d e f\n", "line 1"), ("\nshort\n", "line 2")] {
             let error = keys(text).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }

@@ -1,22 +1,9 @@
 //! The generations of one request, one for each choice, as one stream of events: measured, and ended together.
 
-use super::{
-    app::{App, Work},
-    metrics::Outcome,
-    problem::Problem,
-};
-use crate::{
-    engine::{Event, EventStream, Model, Request, Usage},
-    error::Error,
-};
+use super::{app::Work, metrics::Outcome, problem::Problem};
+use crate::engine::{Event, EventStream, Model, Request, Usage};
 use futures_core::Stream;
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Instant,
-};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
 
 /// The running generations. Dropping it cancels them.
 #[derive(Debug)]
@@ -39,8 +26,7 @@ pub(super) struct Choices {
 impl Choices {
     /// Starts the requests, and waits for the first sign of life of any of them: what is wrong with a request is known
     /// then, and can still become the answer's status.
-    pub(super) async fn begin(app: &Arc<App>, model: Model, requests: Vec<Request>) -> Result<Self, Problem> {
-        let work = app.begin()?;
+    pub(super) async fn begin(work: Work, model: Model, requests: Vec<Request>) -> Result<Self, Problem> {
         let streams = requests.into_iter().map(|request| Some(model.submit(request))).collect();
         let mut choices = Self {
             streams,
@@ -105,11 +91,7 @@ impl Choices {
             Some((index, Err(error))) => {
                 self.outcome = Outcome::of(&error);
                 self.streams.clear();
-                let problem = match error {
-                    Error::DeadlineExceeded { after } => Problem::deadline(after.as_secs_f64()),
-                    error => Problem::from(error),
-                };
-                Some((index, Err(problem)))
+                Some((index, Err(error.into())))
             }
         }
     }

@@ -110,7 +110,10 @@ impl<'a> Fields<'a> {
     }
 
     /// A number that a 32-bit float can hold.
-    #[expect(clippy::cast_possible_truncation, reason = "the library's options have this precision; the range is checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the library's options have this precision; the range is checked"
+    )]
     pub(super) fn number(&self, field: &str) -> Result<Option<f32>, Problem> {
         self.read(field, "a number", |value| value.as_f64().map(|n| n as f32).filter(|n| n.is_finite()))
     }
@@ -141,7 +144,10 @@ impl<'a> Fields<'a> {
 }
 
 /// The integer that a value is.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked, and so is that there is no fraction")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked, and so is that there is no fraction"
+)]
 pub(super) fn integer(value: &Value) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: from there on f64 skips integers
     value.as_i64().or_else(|| {

@@ -64,8 +64,10 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             outcomes: Default::default(),
-            first_token: Histogram::new(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
-            duration: Histogram::new(&[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0]),
+            first_token: Histogram::new(&[
+                0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+            ]),
+            duration: Histogram::of_requests(),
             answers: Mutex::default(),
             connections: AtomicUsize::default(),
         }
@@ -120,6 +122,11 @@ impl Histogram {
         Self { bounds, counts, count: AtomicU64::default(), nanos: AtomicU64::default() }
     }
 
+    /// Whole requests: tenths of seconds to minutes.
+    pub(super) fn of_requests() -> Self {
+        Self::new(&[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0])
+    }
+
     pub(super) fn record(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         if let Some(bucket) = self.bounds.iter().position(|bound| seconds <= *bound) {
@@ -131,17 +138,26 @@ impl Histogram {
     }
 
     fn write(&self, page: &mut Page, name: &str, help: &str) {
+        self.write_in(page, name, help, 1.0);
+    }
+
+    /// The same in milliseconds.
+    pub(super) fn write_millis(&self, page: &mut Page, name: &str, help: &str) {
+        self.write_in(page, name, help, 1000.0);
+    }
+
+    fn write_in(&self, page: &mut Page, name: &str, help: &str, units: f64) {
         page.head(name, "histogram", help);
         let mut total = 0;
         for (bound, count) in self.bounds.iter().zip(&self.counts) {
             total += count.load(Ordering::Relaxed);
-            page.sample(&format!("{name}_bucket"), &[("le", &bound.to_string())], total);
+            page.sample(&format!("{name}_bucket"), &[("le", &(bound * units).to_string())], total);
         }
         // read last: it is at least the sum of the buckets
         let count = self.count.load(Ordering::Relaxed);
         page.sample(&format!("{name}_bucket"), &[("le", "+Inf")], count);
         let nanos = self.nanos.load(Ordering::Relaxed);
-        page.sample(&format!("{name}_sum"), &[], Duration::from_nanos(nanos).as_secs_f64());
+        page.sample(&format!("{name}_sum"), &[], Duration::from_nanos(nanos).as_secs_f64() * units);
         page.sample(&format!("{name}_count"), &[], count);
     }
 }
@@ -189,8 +205,7 @@ pub(super) fn page(app: &App) -> String {
     let phase = app.phase();
 
     page.head("inferno_phase", "gauge", "Where the server is in its life: 1 at the phase it is in.");
-    for (name, at) in
-        [("starting", Phase::Starting), ("ready", Phase::Ready), ("draining", Phase::Draining)]
+    for (name, at) in [("starting", Phase::Starting), ("ready", Phase::Ready), ("draining", Phase::Draining)]
     {
         page.sample("inferno_phase", &[("phase", name)], u8::from(at == phase));
     }

@@ -106,23 +106,16 @@ impl Problem {
         Self { retry_after: Some(1), ..problem }
     }
 
-    /// The request took too long.
-    pub(super) fn deadline(seconds: f64) -> Self {
-        let message = format!("the request did not end within {seconds} s");
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message).with_code("timeout")
-    }
-
     /// Something failed here that the request is not to blame for.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message).with_code("internal_error")
     }
 
     /// Names the field where the engine only knows that the context is too small.
-    pub(super) fn with_param(mut self, param: impl Into<String>) -> Self {
-        let param = param.into();
-        if self.param.is_none() {
+    pub(super) fn in_field(mut self, param: &str) -> Self {
+        if self.code == Some("context_length_exceeded") {
             self.message = format!("{param}: {}", self.message);
-            self.param = Some(param);
+            self.param = Some(param.to_owned());
         }
         self
     }
@@ -166,13 +159,18 @@ impl From<Error> for Problem {
                     .with_code("context_length_exceeded")
             }
             Error::Template { .. } => Self::field("messages", text),
+            Error::UnknownModel { name, known } => Self::no_model(&name, &known),
+            Error::DeadlineExceeded { .. } => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", text).with_code("timeout")
+            }
             Error::QueueFull { .. } => {
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", text);
                 Self { retry_after: Some(1), ..problem }.with_code("queue_full")
             }
             Error::OutOfMemory { .. } => Self::unavailable(&text, "out_of_memory"),
             Error::Cancelled => Self::unavailable(&text, "cancelled"),
-            Error::ShutDown => Self::unavailable(&text, "model_unloaded"),
+            Error::ShutDown => Self::unavailable("the model was unloaded", "model_unloaded"),
+            Error::LoadCancelled => Self::unavailable(&text, "model_unloaded"),
             Error::Io { .. } | Error::InvalidGguf { .. } | Error::UnsupportedModel { .. } => {
                 Self::internal(text).with_code("model_load_failed")
             }
@@ -206,8 +204,7 @@ mod tests {
 
     #[test]
     fn what_overflows_the_context_names_the_field_that_asked() {
-        let problem =
-            Problem::from(Error::ContextOverflow { needed: 9, limit: 8 }).with_param("max_tokens");
+        let problem = Problem::from(Error::ContextOverflow { needed: 9, limit: 8 }).in_field("max_tokens");
         assert_eq!(problem.param.as_deref(), Some("max_tokens"));
         assert_eq!(problem.code, Some("context_length_exceeded"));
     }
