@@ -48,18 +48,21 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             get(|State(app): Shared| async move { worker::capabilities(&app).await }),
         );
     }
-    router
+    let mut router = router
         .fallback(|method: Method, uri: Uri| async move { Problem::no_path(method.as_str(), uri.path()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             Problem::method(method.as_str(), uri.path())
         })
         .with_state(Arc::clone(app))
-        .layer(from_fn_with_state(Arc::clone(app), guard))
-        .layer(cors(&app.options.cors_origins))
-        .layer(from_fn_with_state(Arc::clone(app), observe))
+        .layer(from_fn_with_state(Arc::clone(app), guard));
+    let origins = &app.options.cors_origins;
+    if !origins.is_empty() {
+        router = router.layer(cors(origins));
+    }
+    router.layer(from_fn_with_state(Arc::clone(app), observe))
 }
 
-/// Says to browsers which pages may read the answers: none that was not named.
+/// Says to browsers which pages may read the answers.
 fn cors(origins: &[String]) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods(AllowMethods::list([Method::GET, Method::POST]))

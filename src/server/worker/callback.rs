@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
@@ -105,14 +105,13 @@ impl Callback {
             .map_err(|_| Missed::Final("its host is no host".into()))?;
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = async { sender.send_request(request).await };
-        let status = tokio::select! {
-            answer = answer => answer.map_err(|error| retry(&error))?.status(),
-            ended = connection => return Err(Missed::Retry(match ended {
-                Ok(()) => "it closed the connection".into(),
-                Err(error) => error.to_string(),
-            })),
+        let mut answer = pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            // one that closes after its answer may have given it just now
+            _ = connection => answer.await,
         };
+        let status = answer.map_err(|error| retry(&error))?.status();
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
