@@ -4,7 +4,7 @@ use crate::{
     chain::{Chooser, highest},
     device::{self, DeviceKind, devices},
     error::{Error, Result},
-    gguf::TensorType,
+    gguf::{Gguf, TensorType},
     model::{LoadedModel, Token},
     state::{self, StateKey},
     sys::{self, engine},
@@ -150,10 +150,20 @@ pub struct OperationCount {
 impl ContextOptions {
     /// The number of tokens that a context of this model holds under these options.
     pub fn context_for(&self, model: &LoadedModel) -> usize {
-        self.context_size.unwrap_or_else(|| match model.trained_context() {
+        self.context_of(model.trained_context())
+    }
+
+    /// The same for a model that was trained for so many tokens, 0 where that is not known.
+    pub(crate) fn context_of(&self, trained: usize) -> usize {
+        self.context_size.unwrap_or(match trained {
             0 => DEFAULT_CONTEXT,
             trained => trained.min(DEFAULT_CONTEXT),
         })
+    }
+
+    /// Bytes of the KV cache of one context, where the model's header tells them.
+    pub(crate) fn cache_bytes(&self, gguf: &Gguf, cells: usize) -> Option<u64> {
+        gguf.kv_cache_bytes(cells as u64, self.cache_type_k.tensor_type(), self.cache_type_v.tensor_type())
     }
 
     /// Checks what can be checked without a model.
@@ -256,7 +266,7 @@ impl Session {
             device::lost(model.devices()).unwrap_or_else(|| match failure {
                 sys::Failure::OutOfMemory => Error::OutOfMemory {
                     device: model.devices().join(", "),
-                    needed: cache_bytes(model, options, limit).unwrap_or(0),
+                    needed: options.cache_bytes(model.gguf(), limit).unwrap_or(0),
                     free: None,
                 },
                 other => engine("new context", &other),
@@ -278,6 +288,11 @@ impl Session {
     /// The tokens decoded so far.
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    /// Bytes of the KV cache, where the file's header tells them.
+    pub(crate) fn cache_bytes(&self) -> Option<u64> {
+        self.options.cache_bytes(self.model.gguf(), self.limit)
     }
 
     /// A handle that stops this session from any thread.
@@ -496,17 +511,9 @@ impl Session {
     }
 }
 
-fn cache_bytes(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Option<u64> {
-    model.gguf().kv_cache_bytes(
-        n_ctx as u64,
-        options.cache_type_k.tensor_type(),
-        options.cache_type_v.tensor_type(),
-    )
-}
-
 /// An allocation that the system cannot back kills the process on first use: compare before asking.
 fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Result<()> {
-    let Some(needed) = cache_bytes(model, options, n_ctx) else { return Ok(()) };
+    let Some(needed) = options.cache_bytes(model.gguf(), n_ctx) else { return Ok(()) };
     let all = devices()?;
     let ours = all.iter().filter(|d| model.devices().contains(&d.name));
     // of several devices each holds the cache of its layers
