@@ -16,6 +16,9 @@ use std::{
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
+/// The x86 kernels for packed weights, each with the instructions that its file is compiled for.
+const PANEL_KERNELS: &[(&str, &[&str])] = &[("panel/panel-avx2.cpp", &["avx2", "fma", "f16c"])];
+
 pub(crate) fn native(
     target: &Target,
     pin: &Pin,
@@ -66,6 +69,19 @@ pub(crate) fn native(
     files.extend(in_dir(&cpu, &["tiled/tiled-kernel.cpp", "vec.cpp"]));
     files.push(arch.join("repack.cpp"));
     objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
+
+    // kernels for instruction sets that are looked for at run time; absent where their patch is left out
+    if cpu.join("panel").is_dir() {
+        let files = in_dir(&cpu, &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"]);
+        objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
+        if target.arch == "x86_64" {
+            for (file, features) in PANEL_KERNELS {
+                let mut build = for_cpu(true);
+                features.iter().for_each(|feature| drop(build.flag(format!("-m{feature}"))));
+                objects.extend(for_cpu_cache.compile(build, in_dir(&cpu, &[file]))?);
+            }
+        }
+    }
 
     let mut files = in_dir(&cpu, &["ggml-cpu.c", "quants.c"]);
     files.push(arch.join("quants.c"));
