@@ -16,8 +16,13 @@ use std::{
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
-/// The x86 kernels for packed weights, each with the instructions that its file is compiled for.
-const PANEL_KERNELS: &[(&str, &[&str])] = &[("panel/panel-avx2.cpp", &["avx2", "fma", "f16c"])];
+/// The x86 kernels for packed weights, each with the instructions that its file is compiled for beyond those before it.
+/// A compiler that does not know them leaves the file's kernels out.
+const PANEL_KERNELS: &[(&str, &[&str])] = &[
+    ("panel/panel-avx2.cpp", &["avx2", "fma", "f16c"]),
+    ("panel/panel-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"]),
+    ("panel/panel-amx.cpp", &["avx512bf16", "amx-tile", "amx-bf16"]),
+];
 
 pub(crate) fn native(
     target: &Target,
@@ -75,10 +80,12 @@ pub(crate) fn native(
         let files = in_dir(&cpu, &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"]);
         objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
         if target.arch == "x86_64" {
+            let mut build = for_cpu(true);
             for (file, features) in PANEL_KERNELS {
-                let mut build = for_cpu(true);
-                features.iter().for_each(|feature| drop(build.flag(format!("-m{feature}"))));
-                objects.extend(for_cpu_cache.compile(build, in_dir(&cpu, &[file]))?);
+                for feature in *features {
+                    build.flag_if_supported(format!("-m{feature}"));
+                }
+                objects.extend(for_cpu_cache.compile(build.clone(), in_dir(&cpu, &[file]))?);
             }
         }
     }

@@ -11,6 +11,9 @@
 
 #include <string.h>
 
+// Tokens that pass while a tile of weights stays in the first-level cache.
+#define PANEL_TOKENS 64
+
 // Read ahead of the stream of weights: less is late on a busy memory bus, more evicts what is not yet used.
 #define PANEL_AHEAD 3072
 

@@ -25,8 +25,8 @@
 #include <stdint.h>
 
 #define PANEL_ROWS 16
-// most rows of activations that one call of `mul` takes
-#define PANEL_TOKENS 64
+// most tokens (rows of activations) that a call of any `mul` takes
+#define PANEL_MOST_TOKENS 512
 
 struct panel_shape {
     int    k_step;      // values of k in a tile
@@ -54,16 +54,23 @@ static inline size_t panel_bytes(enum ggml_type type, int64_t k) {
 
 struct panel_kernels {
     const char * name;
-    // bytes of one row of k activations, quantised for weights of this type; a multiple of 4
+    // fewest tokens that they are meant for: below that, the next ones in the list are faster
+    int worth_tokens;
+    // most tokens that one call of `mul` takes
+    int tokens;
+    // whether the rows of activations must follow one another, act_bytes apart, with 31 more behind that may be read
+    bool in_order;
+    // bytes of one row of k activations, quantised for weights of this type
     size_t (*act_bytes)(enum ggml_type type, int64_t k);
     // writes act_bytes(type, k) bytes
     void (*quantise)(enum ggml_type type, const float * x, int64_t k, uint8_t * act);
-    // The products of the panels p0 to p1 with n <= PANEL_TOKENS rows of activations. Row r of the matrix goes to
+    // The products of the panels p0 to p1 with n <= tokens rows of activations. Row r of the matrix goes to
     // out[t][r], for all r below n_rows.
     void (*mul)(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
                 const uint8_t * const * act, float * const * out, int n);
 };
 
-// Null where the kernels are not compiled in.
+// Without a name where the compiler does not know the instructions; x86-64 only.
 extern const panel_kernels panel_kernels_avx2;
 extern const panel_kernels panel_kernels_avx512;
+extern const panel_kernels panel_kernels_amx;

@@ -27,7 +27,14 @@ namespace {
 constexpr size_t ALIGNMENT = 64;
 constexpr size_t HUGE_PAGE = 2 << 20;
 
-const panel_kernels * const kernels = panel_kernels_of_this_cpu()[0];
+// The fastest kernels of this CPU for so many tokens.
+const panel_kernels * kernels_for(int64_t tokens) {
+    const panel_kernels * const * kernels = panel_kernels_of_this_cpu();
+    while ((*kernels)->worth_tokens > std::max<int64_t>(1, tokens)) {
+        ++kernels;
+    }
+    return *kernels;
+}
 
 // --- packing
 
@@ -83,20 +90,32 @@ uint8_t * panel_of(const ggml_tensor * w, int64_t matrix, int64_t row) {
 
 // What a thread shares with the others of an operation: quantised rows, then for MUL_MAT_ID the rows of each expert.
 struct product {
-    const ggml_tensor * w;
-    const ggml_tensor * x;
-    ggml_tensor *       dst;
-    size_t              act;        // bytes of a quantised row
-    int64_t             panels;     // of one matrix
+    const ggml_tensor *   w;
+    const ggml_tensor *   x;
+    const ggml_tensor *   ids;        // null but for MUL_MAT_ID
+    ggml_tensor *         dst;
+    const panel_kernels * kernels;
+    size_t                act;        // bytes of a quantised row
+    int64_t               panels;     // of one matrix
 
     explicit product(ggml_tensor * op) :
         w(op->src[0]),
         x(op->src[1]),
+        ids(op->op == GGML_OP_MUL_MAT_ID ? op->src[2] : nullptr),
         dst(op),
+        kernels(kernels_for(ids ? ggml_nelements(ids) / w->ne[2] : ggml_nrows(x))),
         act(GGML_PAD(kernels->act_bytes(w->type, w->ne[0]), 16)),
         panels(panels_of(w->ne[1])) {}
 
     int64_t n_rows() const { return ggml_nrows(x); }
+
+    // Rows are quantised once for each expert that takes them where an expert's rows must follow one another.
+    bool is_sorted() const { return ids && kernels->in_order; }
+
+    size_t act_size() const {
+        const int64_t rows = is_sorted() ? ggml_nelements(ids) : n_rows();
+        return (rows + (kernels->in_order ? 31 : 0)) * act;
+    }
 
     const float * row_of_x(int64_t r) const {
         const int64_t i1 = r % x->ne[1], i2 = r / x->ne[1] % x->ne[2], i3 = r / (x->ne[1] * x->ne[2]);
@@ -119,13 +138,18 @@ struct product {
 constexpr int64_t QUANTISED_BY_ALL = 16384;
 
 bool is_quantised_by_all(const product & of) {
-    return of.n_rows() <= PANEL_TOKENS && of.n_rows() * of.w->ne[0] <= QUANTISED_BY_ALL;
+    return !of.kernels->in_order && of.n_rows() <= of.kernels->tokens && of.n_rows() * of.w->ne[0] <= QUANTISED_BY_ALL;
 }
+
+// Below this, weights come from memory as fast as they are multiplied: each thread reads one stream of them.
+constexpr int64_t FEW_TOKENS = 16;
 
 // Panels that a thread takes at once: they stay in the second-level cache while the tokens pass.
 int64_t panels_at_once(const product & of, int nth, int64_t matrices) {
     const int64_t cached = std::max<int64_t>(1, (192 << 10) / panel_bytes(of.w->type, of.w->ne[0]));
-    return std::clamp<int64_t>(of.panels * matrices / (4 * nth), 1, cached);
+    const int64_t step = std::clamp<int64_t>(of.panels * matrices / (4 * nth), 1, cached);
+    // AMX takes four together
+    return of.kernels->in_order ? (step + 3) / 4 * 4 : step;
 }
 
 void mul_mat(const ggml_compute_params * params, const product & of) {
@@ -133,10 +157,10 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
     const int64_t n = of.n_rows();
     uint8_t *     acts = static_cast<uint8_t *>(params->wdata);
     const auto    run = [&](int64_t p0, int64_t p1) {
-        for (int64_t t0 = 0; t0 < n; t0 += PANEL_TOKENS) {
-            const int       m = int(std::min<int64_t>(PANEL_TOKENS, n - t0));
-            const uint8_t * act[PANEL_TOKENS];
-            float *         out[PANEL_TOKENS];
+        for (int64_t t0 = 0; t0 < n; t0 += of.kernels->tokens) {
+            const int       m = int(std::min<int64_t>(of.kernels->tokens, n - t0));
+            const uint8_t * act[PANEL_MOST_TOKENS];
+            float *         out[PANEL_MOST_TOKENS];
             for (int t = 0; t < m; ++t) {
                 const int64_t r = t0 + t;
                 act[t] = acts + r * of.act;
@@ -161,7 +185,7 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
         ggml_threadpool_chunk_set(params->threadpool, nth);
     }
     ggml_barrier(params->threadpool);
-    const int64_t step = n <= PANEL_TOKENS / 4 ? (of.panels + nth - 1) / nth : panels_at_once(of, nth, 1);
+    const int64_t step = n < FEW_TOKENS ? (of.panels + nth - 1) / nth : panels_at_once(of, nth, 1);
     for (int64_t chunk = ith; chunk * step < of.panels; chunk = ggml_threadpool_chunk_add(params->threadpool, 1)) {
         run(chunk * step, std::min(of.panels, (chunk + 1) * step));
     }
@@ -178,56 +202,65 @@ struct routes {
     routed *  rows;
 
     routes(const product & of, void * wdata) {
-        begin = reinterpret_cast<int64_t *>(static_cast<uint8_t *>(wdata) + of.n_rows() * of.act);
+        begin = reinterpret_cast<int64_t *>(static_cast<uint8_t *>(wdata) + of.act_size());
         rows  = reinterpret_cast<routed *>(begin + of.w->ne[2] + 1);
     }
 
-    static size_t bytes(const product & of, const ggml_tensor * ids) {
-        return (of.w->ne[2] + 1) * sizeof(int64_t) + ggml_nelements(ids) * sizeof(routed);
+    static size_t bytes(const product & of) {
+        return (of.w->ne[2] + 1) * sizeof(int64_t) + ggml_nelements(of.ids) * sizeof(routed);
+    }
+
+    // A counting sort of all (slot, token) by their expert.
+    void find(const product & of) const {
+        const int64_t n_experts = of.w->ne[2];
+        const auto    for_all = [&](const auto & body) {
+            for (int64_t token = 0; token < of.ids->ne[1]; ++token) {
+                for (int64_t slot = 0; slot < of.ids->ne[0]; ++slot) {
+                    const char *  at = static_cast<const char *>(of.ids->data) + slot * of.ids->nb[0] + token * of.ids->nb[1];
+                    const int32_t expert = *reinterpret_cast<const int32_t *>(at);
+                    GGML_ASSERT(expert >= 0 && expert < n_experts);
+                    body(expert, slot, token);
+                }
+            }
+        };
+        std::fill_n(begin, n_experts + 1, 0);
+        for_all([&](int32_t e, int64_t, int64_t) { begin[e + 1]++; });
+        for (int64_t e = 0; e < n_experts; ++e) {
+            begin[e + 1] += begin[e];
+        }
+        // each begin moves up to the next expert's while the rows are placed
+        for_all([&](int32_t e, int64_t slot, int64_t token) { rows[begin[e]++] = { int32_t(slot), int32_t(token) }; });
+        for (int64_t e = n_experts; e > 0; --e) {
+            begin[e] = begin[e - 1];
+        }
+        begin[0] = 0;
     }
 };
 
 void mul_mat_id(const ggml_compute_params * params, const product & of) {
-    const int           ith = params->ith, nth = params->nth;
-    const ggml_tensor * ids       = of.dst->src[2];
-    const int64_t       n_experts = of.w->ne[2], n_slots = ids->ne[0], n_tokens = ids->ne[1];
-    uint8_t *           acts = static_cast<uint8_t *>(params->wdata);
-    const routes        to(of, params->wdata);
+    const int     ith = params->ith, nth = params->nth;
+    const int64_t n_experts = of.w->ne[2], n_routed = ggml_nelements(of.ids);
+    uint8_t *     acts = static_cast<uint8_t *>(params->wdata);
+    const routes  to(of, params->wdata);
+    const auto    row_of = [&](routed at) { return at.token % of.x->ne[2] * of.x->ne[1] + at.slot % of.x->ne[1]; };
 
-    for (int64_t r = ith; r < of.n_rows(); r += nth) {
-        of.quantise(r, acts + r * of.act);
-    }
     if (ith == 0) {
-        const auto expert = [&](int64_t slot, int64_t token) {
-            const char * at = static_cast<const char *>(ids->data) + slot * ids->nb[0] + token * ids->nb[1];
-            const int32_t e = *reinterpret_cast<const int32_t *>(at);
-            GGML_ASSERT(e >= 0 && e < n_experts);
-            return e;
-        };
-        const auto for_all = [&](const auto & body) {
-            for (int64_t token = 0; token < n_tokens; ++token) {
-                for (int64_t slot = 0; slot < n_slots; ++slot) {
-                    body(expert(slot, token), slot, token);
-                }
-            }
-        };
-        // a counting sort: each begin moves up to the next expert's while the rows are placed
-        std::fill_n(to.begin, n_experts + 1, 0);
-        for_all([&](int32_t e, int64_t, int64_t) { to.begin[e + 1]++; });
-        for (int64_t e = 0; e < n_experts; ++e) {
-            to.begin[e + 1] += to.begin[e];
-        }
-        for_all([&](int32_t e, int64_t slot, int64_t token) { to.rows[to.begin[e]++] = { int32_t(slot), int32_t(token) }; });
-        for (int64_t e = n_experts; e > 0; --e) {
-            to.begin[e] = to.begin[e - 1];
-        }
-        to.begin[0] = 0;
+        to.find(of);
         ggml_threadpool_chunk_set(params->threadpool, nth);
+    }
+    if (of.is_sorted()) {
+        ggml_barrier(params->threadpool);
+        for (int64_t i = ith; i < n_routed; i += nth) {
+            of.quantise(row_of(to.rows[i]), acts + i * of.act);
+        }
+    } else {
+        for (int64_t r = ith; r < of.n_rows(); r += nth) {
+            of.quantise(r, acts + r * of.act);
+        }
     }
     ggml_barrier(params->threadpool);
 
-    const int64_t used   = std::min(n_experts, n_slots * n_tokens);
-    const int64_t step   = panels_at_once(of, nth, used);
+    const int64_t step   = panels_at_once(of, nth, std::min(n_experts, n_routed));
     const int64_t chunks = (of.panels + step - 1) / step;
     // chunks are numbered through the experts that have rows
     int64_t passed = 0, e = 0;
@@ -240,13 +273,13 @@ void mul_mat_id(const ggml_compute_params * params, const product & of) {
             return;
         }
         const int64_t p0 = (chunk - passed) * step, p1 = std::min(of.panels, p0 + step);
-        for (int64_t r0 = to.begin[e]; r0 < to.begin[e + 1]; r0 += PANEL_TOKENS) {
-            const int       m = int(std::min<int64_t>(PANEL_TOKENS, to.begin[e + 1] - r0));
-            const uint8_t * act[PANEL_TOKENS];
-            float *         out[PANEL_TOKENS];
+        for (int64_t i0 = to.begin[e]; i0 < to.begin[e + 1]; i0 += of.kernels->tokens) {
+            const int       m = int(std::min<int64_t>(of.kernels->tokens, to.begin[e + 1] - i0));
+            const uint8_t * act[PANEL_MOST_TOKENS];
+            float *         out[PANEL_MOST_TOKENS];
             for (int t = 0; t < m; ++t) {
-                const routed at = to.rows[r0 + t];
-                act[t] = acts + (at.token % of.x->ne[2] * of.x->ne[1] + at.slot % of.x->ne[1]) * of.act;
+                const routed at = to.rows[i0 + t];
+                act[t] = acts + (of.is_sorted() ? i0 + t : row_of(at)) * of.act;
                 out[t] = of.row_of_dst(at.slot, at.token, 0);
             }
             of.multiply(e, p0, p1, act, out, m);
@@ -257,9 +290,9 @@ void mul_mat_id(const ggml_compute_params * params, const product & of) {
 class traits : public ggml::cpu::tensor_traits {
     bool work_size(int n_threads, const ggml_tensor * op, size_t & size) override {
         const product of(const_cast<ggml_tensor *>(op));
-        size = of.n_rows() * of.act;
-        if (op->op == GGML_OP_MUL_MAT_ID) {
-            size += routes::bytes(of, op->src[2]);
+        size = of.act_size();
+        if (of.ids) {
+            size += routes::bytes(of);
         } else if (is_quantised_by_all(of)) {
             size *= n_threads;
         }
@@ -347,7 +380,7 @@ const ggml_backend_buffer_i buffer_interface = {
 };
 
 const char * type_name(ggml_backend_buffer_type_t) {
-    static const std::string name = std::string("CPU_PANEL_") + kernels->name;
+    static const std::string name = std::string("CPU_PANEL_") + panel_kernels_of_this_cpu()[0]->name;
     return name.c_str();
 }
 
@@ -395,5 +428,5 @@ ggml_backend_buffer_type_t ggml_backend_cpu_panel_buffer_type(void) {
         /* .device  = */ ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0),
         /* .context = */ new buffer_type(),
     };
-    return kernels ? &type : nullptr;
+    return panel_kernels_of_this_cpu()[0] ? &type : nullptr;
 }
