@@ -81,7 +81,7 @@ fn dispatches(device: &str, name: &str) -> Vec<Dispatch> {
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|event| event["event"] == "dispatch")
+        .filter(|event| event["event"] == "dispatch" && event["kernel"] != "kernel_simdgroup_probe")
         .map(|event| Dispatch {
             kernel: event["kernel"].as_str().unwrap().into(),
             threadgroups: event["threadgroups"].as_array().unwrap().iter().map(number).product(),
