@@ -429,7 +429,6 @@ static bool lanes() {
         {"sum", [](auto * c, auto * a) { return ggml_sum(c, a); }},
         {"cumsum", [](auto * c, auto * a) { return ggml_cumsum(c, a); }},
         {"argmax", [](auto * c, auto * a) { return ggml_argmax(c, a); }},
-        {"argsort", [](auto * c, auto * a) { return ggml_argsort(c, a, GGML_SORT_ORDER_DESC); }},
     };
     for (const auto & [name, op] : of_rows) {
         for (int64_t columns : {3, 100, 3000}) {
