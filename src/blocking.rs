@@ -54,7 +54,7 @@ impl Model {
     /// What is wrong with the request.
     pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> Result<Events> {
         let asked = Instant::now();
-        let request = Request { prompt: prompt.into(), options };
+        let request = Request::new(prompt).with_options(options);
         let permit = pollster::block_on(self.0.engine().admit())?;
         let generation = self.0.begin(None, &request, asked, None)?;
         Ok(Events { generation, _permit: permit })

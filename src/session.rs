@@ -2,9 +2,9 @@
 
 use crate::{
     chain::{Chooser, highest},
-    device::{DeviceKind, devices},
+    device::{self, DeviceKind, devices},
     error::{Error, Result},
-    gguf::TensorType,
+    gguf::{Gguf, TensorType},
     model::{LoadedModel, Token},
     state::{self, StateKey},
     sys::{self, engine},
@@ -150,10 +150,20 @@ pub struct OperationCount {
 impl ContextOptions {
     /// The number of tokens that a context of this model holds under these options.
     pub fn context_for(&self, model: &LoadedModel) -> usize {
-        self.context_size.unwrap_or_else(|| match model.trained_context() {
+        self.context_of(model.trained_context())
+    }
+
+    /// The same for a model that was trained for so many tokens, 0 where that is not known.
+    pub(crate) fn context_of(&self, trained: usize) -> usize {
+        self.context_size.unwrap_or(match trained {
             0 => DEFAULT_CONTEXT,
             trained => trained.min(DEFAULT_CONTEXT),
         })
+    }
+
+    /// Bytes of the KV cache of one context, where the model's header tells them.
+    pub(crate) fn cache_bytes(&self, gguf: &Gguf, cells: usize) -> Option<u64> {
+        gguf.kv_cache_bytes(cells as u64, self.cache_type_k.tensor_type(), self.cache_type_v.tensor_type())
     }
 
     /// Checks what can be checked without a model.
@@ -252,15 +262,16 @@ impl Session {
             cache_v: options.cache_type_v.native(),
             count_operations: options.count_operations,
         };
-        let context =
-            sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
+        let context = sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| {
+            device::lost(model.devices()).unwrap_or_else(|| match failure {
                 sys::Failure::OutOfMemory => Error::OutOfMemory {
-                    device: model.device().into(),
-                    needed: cache_bytes(model, options, limit).unwrap_or(0),
+                    device: model.devices().join(", "),
+                    needed: options.cache_bytes(model.gguf(), limit).unwrap_or(0),
                     free: None,
                 },
                 other => engine("new context", &other),
-            })?;
+            })
+        })?;
         Ok(Self { context, model: Arc::clone(model), options: options.clone(), limit, tokens: vec![] })
     }
 
@@ -277,6 +288,11 @@ impl Session {
     /// The tokens decoded so far.
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    /// Bytes of the KV cache, where the file's header tells them.
+    pub(crate) fn cache_bytes(&self) -> Option<u64> {
+        self.options.cache_bytes(self.model.gguf(), self.limit)
     }
 
     /// A handle that stops this session from any thread.
@@ -353,7 +369,7 @@ impl Session {
     fn step(&mut self, part: &[Token]) -> Result<()> {
         let pos = self.tokens.len();
         let result = self.context.decode(part, pos, false);
-        match result.map_err(|failure| engine("decode", &failure))? {
+        match result.map_err(|failure| self.failed("decode", &failure))? {
             sys::Decoded::Done => {
                 self.tokens.extend_from_slice(part);
                 Ok(())
@@ -371,6 +387,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A device that is gone explains a failure better than what came of it.
+    fn failed(&self, call: &'static str, failure: &sys::Failure) -> Error {
+        device::lost(self.model.devices()).unwrap_or_else(|| engine(call, failure))
     }
 
     /// Logits of the last decoded token: one for each entry of the vocabulary, unnormalised.
@@ -490,24 +511,20 @@ impl Session {
     }
 }
 
-fn cache_bytes(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Option<u64> {
-    model.gguf().kv_cache_bytes(
-        n_ctx as u64,
-        options.cache_type_k.tensor_type(),
-        options.cache_type_v.tensor_type(),
-    )
-}
-
 /// An allocation that the system cannot back kills the process on first use: compare before asking.
 fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Result<()> {
-    let Some(needed) = cache_bytes(model, options, n_ctx) else { return Ok(()) };
-    let Some(device) = devices()?.into_iter().find(|d| d.name == model.device()) else { return Ok(()) };
-    let free = match device.kind {
-        DeviceKind::Cpu => crate::device::host_memory_available().unwrap_or(device.memory_total),
-        _ => device.memory_free,
-    };
+    let Some(needed) = options.cache_bytes(model.gguf(), n_ctx) else { return Ok(()) };
+    let all = devices()?;
+    let ours = all.iter().filter(|d| model.devices().contains(&d.name));
+    // of several devices each holds the cache of its layers
+    let free: u64 = ours
+        .map(|device| match device.kind {
+            DeviceKind::Cpu => device::host_memory_available().unwrap_or(device.memory_total),
+            _ => device.memory_free,
+        })
+        .sum();
     if free > 0 && needed > free {
-        return Err(Error::OutOfMemory { device: device.name, needed, free: Some(free) });
+        return Err(Error::OutOfMemory { device: model.devices().join(", "), needed, free: Some(free) });
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Names that belong to some modules alone, `main` being `src/main.rs`. A `!` asks for the macro of that name.
 const NAMES: &[(&[&str], &[&str])] = &[
     (&["tokio"], &["engine", "server", "desktop", "cli", "main"]),
-    (&["axum"], &["server"]),
+    (&["axum", "hyper", "hyper_util", "tower_http"], &["server"]),
     (&["clap", "clap_complete", "indicatif", "rustyline", "tracing_subscriber"], &["cli", "main"]),
     (&["println!", "eprintln!", "print!", "eprint!", "dbg!"], &["cli", "main"]),
 ];

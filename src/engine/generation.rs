@@ -1,6 +1,9 @@
 //! One request's work on a thread that may block: prefill, then token by token. An iterator of events.
 
-use super::request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
+use super::{
+    request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage},
+    stats::{Cells, Counters, DeviceMemory},
+};
 use crate::{
     chain::{self, Chooser},
     error::{Error, Result},
@@ -38,6 +41,17 @@ pub(crate) fn prompt_tokens(
     Ok(tokens)
 }
 
+/// What a session takes beside its model's weights, and these.
+fn memory(session: &Session) -> Vec<DeviceMemory> {
+    let model = session.model();
+    vec![DeviceMemory {
+        device: model.devices().join(", "),
+        weights: model.tensor_bytes(),
+        kv_cache: session.cache_bytes().unwrap_or(0),
+        compute: 0,
+    }]
+}
+
 /// A running request.
 #[derive(Debug)]
 pub(crate) struct Generation {
@@ -54,6 +68,8 @@ pub(crate) struct Generation {
     generated: usize,
     last: Token,
     times: Times,
+    counters: Arc<Counters>,
+    cells: Cells,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +94,7 @@ impl Generation {
     pub(crate) fn new(
         mut session: Session,
         template: &ChatTemplate,
+        counters: &Arc<Counters>,
         request: &Request,
         asked: Instant,
         began: Instant,
@@ -99,6 +116,8 @@ impl Generation {
             chooser.accept(token)?;
         }
         let stop = StopMatcher::new(&options.stop)?;
+        counters.looked_up(cached);
+        let cells = counters.context(session.limit(), memory(&session));
         Ok(Self {
             session,
             chooser,
@@ -113,6 +132,8 @@ impl Generation {
             generated: 0,
             last: 0,
             times: Times { asked, began, ready: Instant::now(), prefilled: began, first: None },
+            counters: Arc::clone(counters),
+            cells,
         })
     }
 
@@ -128,11 +149,14 @@ impl Generation {
         // one ubatch a call of next(), so that its caller sees the progress and can drop us
         let done = self.session.tokens().len();
         let chunk = self.session.chunk().min(total - done);
+        let began = Instant::now();
         self.session.prefill(&self.prompt[done..done + chunk], |n| {
             ready.push_back(Event::Prefill { done: done + n, total });
             ControlFlow::Continue(())
         })?;
         debug_assert!(done >= cached);
+        self.counters.prefilled(chunk, began.elapsed());
+        self.cells.used(done + chunk);
         if done + chunk == total {
             self.times.prefilled = Instant::now();
             self.state = if self.options.max_tokens == Some(0) {
@@ -147,12 +171,14 @@ impl Generation {
 
     /// Chooses the next token and turns it into events.
     fn step(&mut self) -> Result<()> {
+        let began = Instant::now();
         if self.generated > 0 {
             if self.session.tokens().len() == self.session.limit() {
                 self.finish(FinishReason::ContextFull);
                 return Ok(());
             }
             self.session.decode(self.last)?;
+            self.cells.used(self.session.tokens().len());
         }
         let logprobs = match self.options.logprobs {
             Some(n) => Some((self.session.logits()?.to_vec(), n)),
@@ -161,6 +187,7 @@ impl Generation {
         let token = self.session.sample(&mut self.chooser)?;
         self.times.first.get_or_insert_with(Instant::now);
         self.generated += 1;
+        self.counters.decoded(1, began.elapsed());
         self.last = token;
         if let Some((logits, n)) = logprobs {
             self.ready.push_back(Event::Token(self.logprobs(&logits, token, n)?));

@@ -4,10 +4,12 @@ use super::{
     admission::Engine,
     blocking,
     chat::Chat,
+    deadline,
     generation::Generation,
     loading::ModelBuilder,
     request::{Event, Prompt, Request},
     start as spawn,
+    stats::{Counters, DeviceMemory, ModelStats, Outcome},
     stream::{CancelHandle, Completion, EventStream, Sink},
 };
 use crate::{
@@ -54,6 +56,7 @@ struct Shared {
     /// Requests at work, to cancel them when the model is unloaded.
     active: Mutex<Vec<CancelHandle>>,
     count: watch::Sender<usize>,
+    counters: Arc<Counters>,
     slots: Mutex<Vec<Weak<Mutex<Option<Session>>>>>,
 }
 
@@ -82,6 +85,7 @@ impl Model {
             engine,
             active: Mutex::default(),
             count: watch::Sender::new(0),
+            counters: Arc::default(),
             slots: Mutex::default(),
         })))
     }
@@ -111,7 +115,29 @@ impl Model {
 
     /// Starts a request. Everything that is wrong with it, also before it begins, comes as the stream's first item.
     pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> EventStream {
-        self.start(None, Request { prompt: prompt.into(), options })
+        self.submit(Request::new(prompt).with_options(options))
+    }
+
+    /// Starts a request with all that can be said about it; otherwise as [`stream`](Self::stream).
+    pub fn submit(&self, request: Request) -> EventStream {
+        self.start(None, request)
+    }
+
+    /// What the model is doing and has done since it was loaded.
+    pub fn stats(&self) -> ModelStats {
+        let mut stats = self.0.counters.snapshot(*self.0.count.borrow());
+        if stats.memory.is_empty()
+            && let Ok(loaded) = self.loaded()
+        {
+            let (device, weights) = (loaded.devices().join(", "), loaded.tensor_bytes());
+            stats.memory.push(DeviceMemory { device, weights, ..DeviceMemory::default() });
+        }
+        stats
+    }
+
+    /// Whether nobody holds this model but the caller: no other handle, no request, no conversation.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// Runs a request to its end.
@@ -171,7 +197,7 @@ impl Model {
         prompt: impl Into<Prompt>,
         options: SampleOptions,
     ) -> EventStream {
-        self.start(Some(slot.clone()), Request { prompt: prompt.into(), options })
+        self.start(Some(slot.clone()), Request::new(prompt).with_options(options))
     }
 
     /// Starts a request, in the session of a slot or one of its own.
@@ -179,32 +205,43 @@ impl Model {
         let asked = Instant::now();
         let (stream, sink) = EventStream::new();
         let active = Active::new(self.clone(), sink.cancel_handle().clone());
+        if let Some(after) = request.deadline {
+            deadline::set(sink.cancel_handle(), asked, after);
+        }
         spawn(async move {
             let cancel = sink.cancel_handle().clone();
             let admitted = tokio::select! {
                 permit = active.model.0.engine.admit() => permit,
-                () = cancel.cancelled() => Err(Error::Cancelled),
+                () = cancel.cancelled() => Err(cancel.reason()),
             };
             match admitted {
                 // the permit travels into the blocking task: the place is taken until the work has really ended
                 Ok(permit) => {
                     blocking(move || {
-                        active.model.run(slot.as_ref(), &request, asked, &sink);
-                        drop((active, permit));
+                        let running = active.model.0.counters.begun();
+                        active.model.run(slot.as_ref(), &request, asked, &active, &sink);
+                        drop((active, running, permit));
                     })
                     .await;
                 }
-                Err(error) => sink.fail(error),
+                Err(error) => active.fail(&sink, error, false),
             }
         });
         stream
     }
 
     /// The work of a request, on a thread that may block.
-    fn run(&self, slot: Option<&SessionSlot>, request: &Request, asked: Instant, sink: &Sink) {
+    fn run(
+        &self,
+        slot: Option<&SessionSlot>,
+        request: &Request,
+        asked: Instant,
+        active: &Active,
+        sink: &Sink,
+    ) {
         let mut generation = match self.begin(slot, request, asked, Some(sink.cancel_handle())) {
             Ok(generation) => generation,
-            Err(error) => return sink.fail(error),
+            Err(error) => return active.fail(sink, error, false),
         };
         let mut last = None;
         for event in &mut generation {
@@ -222,8 +259,15 @@ impl Model {
             Some(slot) => slot.put(generation.into_session()),
             None => drop(generation),
         }
-        if !last.is_some_and(|event| sink.send(event)) {
-            sink.fail(Error::Cancelled);
+        match last {
+            Some(Ok(done)) => {
+                active.ended(Outcome::Done);
+                if !sink.send(Ok(done)) {
+                    sink.fail(sink.cancel_handle().reason());
+                }
+            }
+            Some(Err(error)) if !matches!(error, Error::Cancelled) => active.fail(sink, error, true),
+            Some(Err(_)) | None => active.fail(sink, sink.cancel_handle().reason(), true),
         }
     }
 
@@ -244,7 +288,7 @@ impl Model {
             None => self.session()?,
         };
         let stop = session.stop_handle();
-        let generation = Generation::new(session, &self.0.template, request, asked, began)?;
+        let generation = Generation::new(session, &self.0.template, &self.0.counters, request, asked, began)?;
         if let Some(cancel) = cancel {
             cancel.attach(stop);
         }
@@ -264,10 +308,22 @@ impl Active {
         model.0.count.send_modify(|count| *count += 1);
         Self { model, cancel }
     }
+
+    /// Counts how it ended.
+    fn ended(&self, outcome: Outcome) {
+        self.model.0.counters.ended(outcome);
+    }
+
+    /// Ends it with an error, which came before or after the work began.
+    fn fail(&self, sink: &Sink, error: Error, begun: bool) {
+        self.ended(Outcome::of(&error, begun));
+        sink.fail(error);
+    }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
+        self.cancel.finished();
         lock(&self.model.0.active).retain(|other| !other.is_same(&self.cancel));
         self.model.0.count.send_modify(|count| *count -= 1);
     }

@@ -9,10 +9,11 @@ use futures_core::Stream;
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -26,6 +27,10 @@ pub struct CancelHandle(Arc<Cancel>);
 #[derive(Debug, Default)]
 struct Cancel {
     cancelled: AtomicBool,
+    /// The deadline, where it was that which cancelled the request.
+    expired: OnceLock<Duration>,
+    /// The request has ended: nothing cancels it any more.
+    over: AtomicBool,
     /// The session at work, once there is one.
     session: Mutex<Option<StopHandle>>,
     changed: Notify,
@@ -45,6 +50,31 @@ impl CancelHandle {
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Cancels the request because its deadline passed.
+    pub(super) fn expire(&self, after: Duration) {
+        if !self.is_cancelled() && !self.is_over() && self.0.expired.set(after).is_ok() {
+            self.cancel();
+        }
+    }
+
+    /// What a request that was cancelled ends with.
+    pub(super) fn reason(&self) -> Error {
+        match self.0.expired.get() {
+            Some(after) => Error::DeadlineExceeded { after: *after },
+            None => Error::Cancelled,
+        }
+    }
+
+    /// The request has ended.
+    pub(super) fn finished(&self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the request has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -70,7 +100,7 @@ impl CancelHandle {
     }
 
     /// Completes when the request is cancelled.
-    pub(super) async fn cancelled(&self) {
+    pub(crate) async fn cancelled(&self) {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -168,7 +198,7 @@ impl Stream for EventStream {
         let event = match std::task::ready!(self.receiver.poll_recv(context)) {
             Some(event) => event,
             // the sender left without a last word: it was cancelled, or its runtime ended
-            None if self.cancel.is_cancelled() => Err(Error::Cancelled),
+            None if self.cancel.is_cancelled() => Err(self.cancel.reason()),
             None => Err(Error::ShutDown),
         };
         self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));

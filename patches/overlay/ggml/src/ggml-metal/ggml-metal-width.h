@@ -15,7 +15,8 @@ enum ggml_metal_lanes {
 
 // Runs a kernel that reduces and shuffles, and compares with what the host makes of it. `device` is an id<MTLDevice>,
 // `queue` one of its id<MTLCommandQueue>. What does not compile, does not complete or is wrong gives SHARED, which needs
-// nothing of simdgroups. `width` gets the threadExecutionWidth of that kernel, or 0.
+// nothing of simdgroups. `width` gets the threadExecutionWidth of that kernel, of one that does neither where it cannot be
+// made, or 0.
 enum ggml_metal_lanes ggml_metal_lanes_probe(void * device, void * queue, int * width);
 
 // whether a pipeline of this threadExecutionWidth has the groups that its source was compiled for

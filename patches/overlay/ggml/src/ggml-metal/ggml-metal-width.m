@@ -28,6 +28,10 @@ static const char * const k_probe =
     "    res[4] = simd_prefix_exclusive_sum(x);\n"
     "    res[5] = simd_shuffle_xor(x, 1);\n"
     "    res[6] = simd_shuffle(x, 3);\n"
+    "}\n"
+    // where that cannot be made, the width is still a fact
+    "kernel void kernel_simdgroup_width(device float * dst [[buffer(0)]], ushort tiitg[[thread_index_in_threadgroup]]) {\n"
+    "    dst[tiitg] = tiitg;\n"
     "}\n";
 
 // What a thread should say in simdgroups of that width.
@@ -60,64 +64,71 @@ static bool probe_is_right(const float * res, int width) {
     return true;
 }
 
-// Runs the kernel; false where that fails.
-static bool probe_run(id<MTLDevice> device, id<MTLCommandQueue> queue, float * res, int * width) {
-    const size_t size = PROBE_THREADS*PROBE_RESULTS*sizeof(float);
-
-    id<MTLLibrary>              library  = nil;
-    id<MTLFunction>             function = nil;
-    id<MTLComputePipelineState> pipeline = nil;
-    id<MTLBuffer>               buffer   = nil;
-
+static id<MTLComputePipelineState> probe_pipeline(id<MTLDevice> device, NSString * name) {
     NSError * error = nil;
-    NSString * source = [[NSString alloc] initWithUTF8String:k_probe];
-    library = [device newLibraryWithSource:source options:nil error:&error];
-    [source release];
 
-    function = [library newFunctionWithName:@"kernel_simdgroup_probe"];
-    if (function) {
-        pipeline = [device newComputePipelineStateWithFunction:function error:&error];
-    }
-    buffer = [device newBufferWithLength:size options:MTLResourceStorageModeShared];
+    id<MTLLibrary>  library  = [device newLibraryWithSource:[NSString stringWithUTF8String:k_probe] options:nil error:&error];
+    id<MTLFunction> function = [library newFunctionWithName:name];
 
-    bool ok = pipeline != nil && buffer != nil;
-    if (ok) {
-        id<MTLCommandBuffer>         cmd_buf = [queue commandBuffer];
-        id<MTLComputeCommandEncoder> encoder = [cmd_buf computeCommandEncoder];
+    id<MTLComputePipelineState> res = function ? [device newComputePipelineStateWithFunction:function error:&error] : nil;
 
-        memset([buffer contents], 0xff, size);
-
-        [encoder setComputePipelineState:pipeline];
-        [encoder setBuffer:buffer offset:0 atIndex:0];
-        [encoder dispatchThreadgroups:MTLSizeMake(1, 1, 1) threadsPerThreadgroup:MTLSizeMake(PROBE_THREADS, 1, 1)];
-        [encoder endEncoding];
-        [cmd_buf commit];
-        [cmd_buf waitUntilCompleted];
-
-        ok = cmd_buf != nil && [cmd_buf status] == MTLCommandBufferStatusCompleted;
-        memcpy(res, [buffer contents], size);
-        *width = (int) pipeline.threadExecutionWidth;
-    }
-
-    [buffer release];
-    [pipeline release];
     [function release];
     [library release];
+
+    return res;
+}
+
+// Runs the kernel; false where that fails.
+static bool probe_run(id<MTLDevice> device, id<MTLCommandQueue> queue, id<MTLComputePipelineState> pipeline, float * res) {
+    const size_t size = PROBE_THREADS*PROBE_RESULTS*sizeof(float);
+
+    id<MTLBuffer> buffer = [device newBufferWithLength:size options:MTLResourceStorageModeShared];
+    if (buffer == nil) {
+        return false;
+    }
+
+    memset([buffer contents], 0xff, size);
+
+    id<MTLCommandBuffer>         cmd_buf = [queue commandBuffer];
+    id<MTLComputeCommandEncoder> encoder = [cmd_buf computeCommandEncoder];
+
+    [encoder setComputePipelineState:pipeline];
+    [encoder setBuffer:buffer offset:0 atIndex:0];
+    [encoder dispatchThreadgroups:MTLSizeMake(1, 1, 1) threadsPerThreadgroup:MTLSizeMake(PROBE_THREADS, 1, 1)];
+    [encoder endEncoding];
+    [cmd_buf commit];
+    [cmd_buf waitUntilCompleted];
+
+    const bool ok = cmd_buf != nil && [cmd_buf status] == MTLCommandBufferStatusCompleted;
+
+    memcpy(res, [buffer contents], size);
+    [buffer release];
 
     return ok;
 }
 
-enum ggml_metal_lanes ggml_metal_lanes_probe(void * device, void * queue, int * width) {
-    *width = 0;
+enum ggml_metal_lanes ggml_metal_lanes_probe(void * device_raw, void * queue, int * width) {
+    enum ggml_metal_lanes lanes = GGML_METAL_LANES_SHARED;
 
     @autoreleasepool {
+        id<MTLDevice> device = (id<MTLDevice>) device_raw;
+
         float res[PROBE_THREADS*PROBE_RESULTS];
 
-        const bool ok = probe_run((id<MTLDevice>) device, (id<MTLCommandQueue>) queue, res, width) &&
-            (*width == 32 || *width == 64) && probe_is_right(res, *width);
-
-        return !ok ? GGML_METAL_LANES_SHARED : *width == 32 ? GGML_METAL_LANES_WHOLE : GGML_METAL_LANES_HALVES;
+        id<MTLComputePipelineState> pipeline = probe_pipeline(device, @"kernel_simdgroup_probe");
+        if (pipeline) {
+            *width = (int) [pipeline threadExecutionWidth];
+            if ((*width == 32 || *width == 64) && probe_run(device, (id<MTLCommandQueue>) queue, pipeline, res) && probe_is_right(res, *width)) {
+                lanes = *width == 32 ? GGML_METAL_LANES_WHOLE : GGML_METAL_LANES_HALVES;
+            }
+        } else {
+            pipeline = probe_pipeline(device, @"kernel_simdgroup_width");
+            *width = (int) [pipeline threadExecutionWidth];
+        }
+        [pipeline release];
     }
+
+    return lanes;
 }
 
 bool ggml_metal_lanes_fit(enum ggml_metal_lanes lanes, int width) {
