@@ -34,6 +34,7 @@ mod error;
 pub mod gguf;
 mod model;
 pub mod sampling;
+mod sequences;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;

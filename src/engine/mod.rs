@@ -2,6 +2,7 @@
 //! and the blocking native engine.
 
 mod admission;
+mod answer;
 mod batching;
 mod chat;
 mod deadline;
@@ -10,6 +11,7 @@ mod loading;
 mod model;
 mod registry;
 mod request;
+mod scheduler;
 mod stats;
 mod stream;
 
