@@ -77,7 +77,8 @@ pub struct BackendConfig {
     pub cache_type_k: CacheType,
     /// How values are stored in the KV cache; quantised ones need flash attention.
     pub cache_type_v: CacheType,
-    /// `auto`, `cpu`, or the name of a device as `inferno devices` lists it.
+    /// `auto`, `cpu`, or a device as `inferno devices` lists it: short name, full name, registry id or index; several with
+    /// commas between.
     pub device: String,
     /// Whether the model file is mapped into memory rather than read.
     pub mmap: bool,

@@ -78,6 +78,13 @@ pub enum Error {
         free: Option<u64>,
     },
 
+    /// A device is gone: it was unplugged. What was on it is lost; load the model anew, on another device.
+    #[error("the device {device} is gone")]
+    DeviceLost {
+        /// The device, by its short name.
+        device: String,
+    },
+
     /// A request or an option is wrong; nothing was started.
     #[error("{field}: {what}")]
     InvalidRequest {
@@ -210,6 +217,7 @@ impl Error {
             E::OutOfMemory { device, needed, free } => {
                 E::OutOfMemory { device: device.clone(), needed: *needed, free: *free }
             }
+            E::DeviceLost { device } => E::DeviceLost { device: device.clone() },
             E::InvalidRequest { field, what } => E::InvalidRequest { field, what: what.clone() },
             E::Config { place, key, what } => {
                 E::Config { place: place.clone(), key: key.clone(), what: what.clone() }

@@ -46,7 +46,7 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, devices};
+pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,
     EventStream, FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,

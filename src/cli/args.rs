@@ -150,7 +150,7 @@ pub(crate) struct ModelArgs {
     /// How values are stored in the KV cache; q and iq types need flash attention.
     #[arg(long, value_name = "TYPE", value_parser = named::<CacheType>(CACHE_TYPES))]
     cache_type_v: Option<CacheType>,
-    /// Where to run: auto, cpu, or a name from `inferno devices`.
+    /// Where to run: auto, cpu, or a name, registry id or index from `inferno devices`; several with commas between.
     #[arg(short, long, value_name = "DEVICE")]
     device: Option<String>,
     /// Read the model file into memory instead of mapping it.

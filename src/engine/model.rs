@@ -153,7 +153,7 @@ impl Model {
         if stats.memory.is_empty()
             && let Ok(loaded) = self.loaded()
         {
-            let (device, weights) = (loaded.device().to_owned(), loaded.tensor_bytes());
+            let (device, weights) = (loaded.devices().join(", "), loaded.tensor_bytes());
             stats.memory.push(DeviceMemory { device, weights, ..DeviceMemory::default() });
         }
         stats

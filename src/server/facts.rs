@@ -58,7 +58,7 @@ pub(super) async fn props(app: &App, name: Option<&str>) -> Result<Answer, Probl
             "architecture": loaded.gguf().architecture().unwrap_or_default(),
             "parameters": loaded.parameters(),
             "tensor_bytes": loaded.tensor_bytes(),
-            "device": loaded.device(),
+            "devices": loaded.devices(),
             "vocabulary": loaded.vocab_size(),
             "trained_context": loaded.trained_context(),
             "context_size": context.context_for(&loaded),

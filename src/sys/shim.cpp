@@ -106,6 +106,17 @@ inf_status inf_init(inf_log_fn log, inf_error * error) {
     });
 }
 
+bool inf_device_profile(ggml_backend_dev_t device, ggml_device_profile * profile) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto get = reinterpret_cast<ggml_backend_dev_get_profile_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_get_profile"));
+    if (!get) {
+        return false;
+    }
+    get(device, profile);
+    return true;
+}
+
 inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
                           inf_error * error) {
     *model = nullptr;

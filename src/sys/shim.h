@@ -23,6 +23,9 @@ struct inf_error {
 // A line of llama.cpp's log. Called from any thread.
 typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
 
+// The profile of a device. False where its backend has none to give.
+bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * profile);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 

@@ -134,7 +134,7 @@ async fn report(app: &App) -> Result<Value, Problem> {
     let model = app.registry.get("default").await?;
     let loaded = model.loaded()?;
     let all = devices()?;
-    let device = all.iter().find(|device| device.name == loaded.device());
+    let device = all.iter().find(|device| loaded.devices().contains(&device.name));
     let device = device.ok_or_else(|| Problem::internal("the model's device is gone"))?;
     let backend = backend(device);
     Ok(json!({"capabilities": [backend], "device": device_class(device), "backend": backend}))
