@@ -96,14 +96,32 @@ pub(crate) fn lost(names: &[String]) -> Option<Error> {
     Some(Error::DeviceLost { device: gone.name })
 }
 
-/// Where a model goes.
+/// Where a model goes, and how it runs there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Placement {
-    /// At least one.
-    pub(crate) names: Vec<String>,
-    /// The graphics devices by their native indices, and how each is used; none for the CPU alone.
-    pub(crate) devices: Vec<(usize, sys::DevicePlan)>,
+    /// The devices that were chosen, at least one.
+    pub(crate) chosen: Vec<Device>,
+    /// How they are used. It may leave them out, for the CPU.
     pub(crate) plan: Plan,
+}
+
+impl Placement {
+    /// The devices that the plan uses, by name; at least one.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match &self.plan.devices[..] {
+            [] => {
+                let cpu = self.chosen.iter().find(|d| d.facts.is_none());
+                vec![cpu.map_or("CPU", |d| d.name.as_str()).to_owned()]
+            }
+            devices => devices.iter().map(|d| d.device.clone()).collect(),
+        }
+    }
+
+    /// The graphics devices of the plan by their native indices, and how each is used; none for the CPU alone.
+    pub(crate) fn native(&self) -> Vec<(usize, sys::DevicePlan)> {
+        let index = |name: &str| self.chosen.iter().find(|d| d.name == name).map(|d| d.index);
+        self.plan.devices.iter().filter_map(|d| Some((index(&d.device)?, d.native()))).collect()
+    }
 }
 
 impl DeviceSelect {
@@ -125,15 +143,7 @@ impl DeviceSelect {
             });
         }
         let plan = policy::plan(&chosen, &ModelFacts::of(gguf), wishes);
-        let index = |name: &str| {
-            chosen
-                .iter()
-                .find(|d| d.name == name)
-                .map(|d| d.index)
-                .expect("the plan is for those that were chosen")
-        };
-        let devices = plan.devices.iter().map(|d| (index(&d.device), d.native())).collect();
-        Ok(Placement { names, devices, plan })
+        Ok(Placement { chosen: chosen.into_iter().cloned().collect(), plan })
     }
 }
 

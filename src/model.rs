@@ -116,19 +116,19 @@ impl LoadedModel {
         let gguf = Gguf::open(path)?;
         gguf.validate_for_llama()?;
         let placement = options.device.place(&gguf, Wishes { mmap: options.mmap })?;
-        let plan = placement.plan;
+        let (names, devices, plan) = (placement.names(), placement.native(), placement.plan);
         log_plan(&plan);
         let params = sys::ModelParams {
-            devices: placement.devices,
+            devices,
             layers: plan.devices.iter().map(|d| d.layers.value).collect(),
             mmap: plan.mmap.value,
             repack: options.repack,
         };
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
             .map_err(|failure| {
-                device::lost(&placement.names).unwrap_or_else(|| match failure {
+                device::lost(&names).unwrap_or_else(|| match failure {
                     sys::Failure::OutOfMemory => Error::OutOfMemory {
-                        device: placement.names.join(", "),
+                        device: names.join(", "),
                         needed: gguf.tensor_bytes(),
                         free: None,
                     },
@@ -149,7 +149,7 @@ impl LoadedModel {
             native: Arc::new(native),
             gguf,
             path: path.into(),
-            devices: placement.names,
+            devices: names,
             plan,
             fingerprint: OnceLock::new(),
         })

@@ -283,6 +283,54 @@ fn notes(graphics: &[(&Device, &Facts)], model: &ModelFacts) -> Vec<String> {
     notes
 }
 
+impl Plan {
+    /// The plans to try, the best first: this one; then, where reports disagree, those with other buffers; last the safest,
+    /// which gives up what is fast for what has gone wrong on no card. After all of them comes the CPU.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the self-test"))]
+    pub(crate) fn candidates(&self) -> Vec<Plan> {
+        let with = |buffers: Buffers, reason: &str| {
+            let mut plan = self.clone();
+            for device in plan.devices.iter_mut().filter(|d| d.buffers.value == Buffers::Private) {
+                device.buffers = Choice::new(buffers, reason);
+            }
+            plan
+        };
+        let mut safest = self.clone();
+        for device in &mut safest.devices {
+            let reason = "the plan before this one failed the self-test";
+            device.encoder = Choice::new(Encoder::Serial, reason);
+            device.maps_file = Choice::new(false, reason);
+            device.block = Choice::new(device.block.value.min(BLOCK / 4), reason);
+            device.command_buffers = Choice::new(PARTS, reason);
+        }
+        safest.mmap = Choice::new(false, "the plan before this one failed the self-test");
+        safest.flash_attention = Choice::new(false, "the plan before this one failed the self-test");
+        let mut all = vec![
+            self.clone(),
+            with(
+                Buffers::Managed,
+                "private buffers failed the self-test, and managed ones won on a Radeon Pro 5300M",
+            ),
+            with(Buffers::Shared, "private and managed buffers failed the self-test"),
+            safest,
+        ];
+        all.dedup();
+        all
+    }
+
+    /// This plan with everything on the CPU.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the self-test"))]
+    pub(crate) fn on_cpu(&self, reason: &str) -> Plan {
+        Plan {
+            devices: vec![],
+            cpu_layers: self.cpu_layers + self.devices.iter().map(|d| d.layers.value).sum::<u32>(),
+            mmap: Choice::new(true, "weights are used where the system has cached the file"),
+            flash_attention: Choice::new(true, "the CPU has it"),
+            notes: vec![reason.to_owned()],
+        }
+    }
+}
+
 impl DevicePlan {
     pub(crate) fn native(&self) -> sys::DevicePlan {
         sys::DevicePlan {
@@ -368,6 +416,23 @@ mod tests {
         assert_eq!((plan.devices[0].layers.value, plan.cpu_layers), (12, 5));
         assert!(plan.devices[0].layers.reason.contains("the CPU"), "{:?}", plan.devices[0].layers);
         assert_eq!(of("amd-rdna1", Wishes::default()).cpu_layers, 0);
+    }
+
+    #[test]
+    fn plans_to_try_end_with_the_safest() {
+        let all = of("amd-rdna1", Wishes::default()).candidates();
+        let buffers: Vec<_> = all.iter().map(|p| p.devices[0].buffers.value).collect();
+        assert_eq!(buffers, [Buffers::Private, Buffers::Managed, Buffers::Shared, Buffers::Private]);
+        let all = of("apple-m1", Wishes::default()).candidates();
+        assert_eq!(all.len(), 2);
+        let safest = &all[1];
+        assert_eq!(
+            (safest.devices[0].encoder.value, safest.devices[0].maps_file.value),
+            (Encoder::Serial, false)
+        );
+        assert!(!safest.flash_attention.value && !safest.mmap.value);
+        let cpu = safest.on_cpu("it failed");
+        assert!(cpu.devices.is_empty() && cpu.cpu_layers == 17 && cpu.mmap.value);
     }
 
     #[test]
