@@ -78,6 +78,13 @@ pub enum Error {
         free: Option<u64>,
     },
 
+    /// A device is gone: it was unplugged. What was on it is lost; load the model anew, on another device.
+    #[error("the device {device} is gone")]
+    DeviceLost {
+        /// The device, by its short name.
+        device: String,
+    },
+
     /// A request or an option is wrong; nothing was started.
     #[error("{field}: {what}")]
     InvalidRequest {
@@ -137,6 +144,13 @@ pub enum Error {
         name: String,
         /// The names and aliases that there are.
         known: Vec<String>,
+    },
+
+    /// The pool manager of a worker could not be told that the worker is ready.
+    #[error("the pool manager was not told: {what}")]
+    Callback {
+        /// Who was to be told, and what happened.
+        what: String,
     },
 
     /// The request was cancelled.
@@ -203,6 +217,7 @@ impl Error {
             E::OutOfMemory { device, needed, free } => {
                 E::OutOfMemory { device: device.clone(), needed: *needed, free: *free }
             }
+            E::DeviceLost { device } => E::DeviceLost { device: device.clone() },
             E::InvalidRequest { field, what } => E::InvalidRequest { field, what: what.clone() },
             E::Config { place, key, what } => {
                 E::Config { place: place.clone(), key: key.clone(), what: what.clone() }
@@ -212,6 +227,7 @@ impl Error {
             E::QueueFull { running, queued } => E::QueueFull { running: *running, queued: *queued },
             E::DeadlineExceeded { after } => E::DeadlineExceeded { after: *after },
             E::UnknownModel { name, known } => E::UnknownModel { name: name.clone(), known: known.clone() },
+            E::Callback { what } => E::Callback { what: what.clone() },
             E::Cancelled => E::Cancelled,
             E::ShutDown => E::ShutDown,
             E::Engine { call, what } => E::Engine { call, what: what.clone() },

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     model::{LoadedModel, Token},
-    session::{ContextOptions, StopHandle, new_context},
+    session::{ContextOptions, StopHandle, failed, new_context},
     sys::{self, engine},
 };
 use std::{ops::Range, sync::Arc};
@@ -294,7 +294,7 @@ impl Sequences {
                 self.batch.push(*token, position, id(part.sequence), output);
             }
         }
-        match self.context.decode(&self.batch).map_err(|failure| engine("decode", &failure))? {
+        match self.context.decode(&self.batch).map_err(|failure| failed(&self.model, "decode", &failure))? {
             sys::Decoded::Done => {}
             sys::Decoded::Full => return Ok(Stepped::Full),
             sys::Decoded::Stopped => {

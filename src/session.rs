@@ -2,7 +2,7 @@
 
 use crate::{
     chain,
-    device::{DeviceKind, devices},
+    device::{self, DeviceKind, devices},
     error::{Error, Result},
     gguf::{Gguf, TensorType},
     model::{LoadedModel, Token},
@@ -364,7 +364,7 @@ impl Session {
             self.batch.push(*token, position, 0, i + 1 == part.len());
         }
         let result = self.context.decode(&self.batch);
-        match result.map_err(|failure| engine("decode", &failure))? {
+        match result.map_err(|failure| failed(&self.model, "decode", &failure))? {
             sys::Decoded::Done => {
                 self.tokens.extend_from_slice(part);
                 Ok(())
@@ -510,6 +510,27 @@ pub(crate) fn new_context(
     sequences: usize,
     batch: usize,
 ) -> Result<sys::Context> {
+    make_context(model, options, cells, sequences, batch, false)
+}
+
+/// A context for one sequence of so many cells, of which each token gets an embedding, for batches of so many tokens.
+pub(crate) fn new_embedding_context(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    cells: usize,
+    batch: usize,
+) -> Result<sys::Context> {
+    make_context(model, options, cells, 1, batch, true)
+}
+
+fn make_context(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    cells: usize,
+    sequences: usize,
+    batch: usize,
+    embeddings: bool,
+) -> Result<sys::Context> {
     check_memory(model, options, cells)?;
     let small = |value: usize| u32::try_from(value).expect("validate() bounds it");
     let params = sys::ContextParams {
@@ -520,6 +541,7 @@ pub(crate) fn new_context(
         threads: i32::try_from(options.threads.unwrap_or_else(default_threads))
             .expect("validate() bounds it"),
         flash_attention: match options.flash_attention {
+            FlashAttention::Auto if !model.plan().flash_attention.value => sys::FlashAttention::Off,
             FlashAttention::Auto => sys::FlashAttention::Auto,
             FlashAttention::On => sys::FlashAttention::On,
             FlashAttention::Off => sys::FlashAttention::Off,
@@ -527,27 +549,37 @@ pub(crate) fn new_context(
         cache_k: options.cache_type_k.native(),
         cache_v: options.cache_type_v.native(),
         count_operations: options.count_operations,
+        embeddings,
     };
     sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
-        sys::Failure::OutOfMemory => Error::OutOfMemory {
-            device: model.device().into(),
+        sys::Failure::OutOfMemory => device::lost(model.devices()).unwrap_or_else(|| Error::OutOfMemory {
+            device: model.devices().join(", "),
             needed: options.cache_bytes(model.gguf(), cells).unwrap_or(0),
             free: None,
-        },
-        other => engine("new context", &other),
+        }),
+        other => failed(model, "new context", &other),
     })
+}
+
+/// A failed call as an error. A device that is gone explains it better than what came of that.
+pub(crate) fn failed(model: &LoadedModel, call: &'static str, failure: &sys::Failure) -> Error {
+    device::lost(model.devices()).unwrap_or_else(|| engine(call, failure))
 }
 
 /// An allocation that the system cannot back kills the process on first use: compare before asking.
 fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Result<()> {
     let Some(needed) = options.cache_bytes(model.gguf(), n_ctx) else { return Ok(()) };
-    let Some(device) = devices()?.into_iter().find(|d| d.name == model.device()) else { return Ok(()) };
-    let free = match device.kind {
-        DeviceKind::Cpu => crate::device::host_memory_available().unwrap_or(device.memory_total),
-        _ => device.memory_free,
-    };
+    let all = devices()?;
+    let ours = all.iter().filter(|d| model.devices().contains(&d.name));
+    // of several devices each holds the cache of its layers
+    let free: u64 = ours
+        .map(|device| match device.kind {
+            DeviceKind::Cpu => device::host_memory_available().unwrap_or(device.memory_total),
+            _ => device.memory_free,
+        })
+        .sum();
     if free > 0 && needed > free {
-        return Err(Error::OutOfMemory { device: device.name, needed, free: Some(free) });
+        return Err(Error::OutOfMemory { device: model.devices().join(", "), needed, free: Some(free) });
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
     ("sequences", &["error", "sys", "model", "session"]),
+    ("embedding", &["error", "sys", "gguf", "model", "session"]),
     (
         "engine",
         &[
@@ -39,6 +40,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "chain",
             "session",
             "sequences",
+            "embedding",
         ],
     ),
     ("config", &["error", "sampling", "device", "model", "session", "engine"]),
@@ -63,7 +65,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Names that belong to some modules alone, `main` being `src/main.rs`. A `!` asks for the macro of that name.
 const NAMES: &[(&[&str], &[&str])] = &[
     (&["tokio"], &["engine", "server", "desktop", "cli", "main"]),
-    (&["axum"], &["server"]),
+    (&["axum", "hyper", "hyper_util", "tower_http"], &["server"]),
     (&["clap", "clap_complete", "indicatif", "rustyline", "tracing_subscriber"], &["cli", "main"]),
     (&["println!", "eprintln!", "print!", "eprint!", "dbg!"], &["cli", "main"]),
 ];

@@ -153,7 +153,7 @@ impl Model {
         if stats.memory.is_empty()
             && let Ok(loaded) = self.loaded()
         {
-            let (device, weights) = (loaded.device().to_owned(), loaded.tensor_bytes());
+            let (device, weights) = (loaded.devices().join(", "), loaded.tensor_bytes());
             stats.memory.push(DeviceMemory { device, weights, ..DeviceMemory::default() });
         }
         stats
@@ -403,7 +403,7 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    fn new(model: Model, cancel: CancelHandle) -> Self {
+    pub(super) fn new(model: Model, cancel: CancelHandle) -> Self {
         lock(&model.0.active).push(cancel.clone());
         model.0.count.send_modify(|count| *count += 1);
         Self { model, cancel }

@@ -208,6 +208,114 @@ pub struct ggml_backend_buffer_type {
     _unused: [u8; 0],
 }
 pub type ggml_backend_buffer_type_t = *mut ggml_backend_buffer_type;
+pub mod ggml_device_location {
+    pub type Type = ::core::ffi::c_uint;
+    pub const GGML_DEVICE_LOCATION_UNKNOWN: Type = 0;
+    pub const GGML_DEVICE_LOCATION_BUILT_IN: Type = 1;
+    pub const GGML_DEVICE_LOCATION_SLOT: Type = 2;
+    pub const GGML_DEVICE_LOCATION_EXTERNAL: Type = 3;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_device_profile {
+    pub name: [::core::ffi::c_char; 128usize],
+    pub registry_id: u64,
+    pub location: ggml_device_location::Type,
+    pub low_power: bool,
+    pub removable: bool,
+    pub headless: bool,
+    pub unified_memory: bool,
+    pub max_buffer_size: u64,
+    pub max_working_set: u64,
+    pub threadgroup_memory: u32,
+    pub simdgroup_width: u32,
+    pub simdgroup_width_known: bool,
+    pub simdgroup_reduction: bool,
+    pub simdgroup_matrix: bool,
+    pub bfloat: bool,
+    pub family_apple: u32,
+    pub family_mac: u32,
+    pub family_common: u32,
+    pub family_metal: u32,
+    pub lost: bool,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_device_profile"][::core::mem::size_of::<ggml_device_profile>() - 192usize];
+    ["Alignment of ggml_device_profile"][::core::mem::align_of::<ggml_device_profile>() - 8usize];
+    ["Offset of field: ggml_device_profile::name"]
+        [::core::mem::offset_of!(ggml_device_profile, name) - 0usize];
+    ["Offset of field: ggml_device_profile::registry_id"]
+        [::core::mem::offset_of!(ggml_device_profile, registry_id) - 128usize];
+    ["Offset of field: ggml_device_profile::location"]
+        [::core::mem::offset_of!(ggml_device_profile, location) - 136usize];
+    ["Offset of field: ggml_device_profile::low_power"]
+        [::core::mem::offset_of!(ggml_device_profile, low_power) - 140usize];
+    ["Offset of field: ggml_device_profile::removable"]
+        [::core::mem::offset_of!(ggml_device_profile, removable) - 141usize];
+    ["Offset of field: ggml_device_profile::headless"]
+        [::core::mem::offset_of!(ggml_device_profile, headless) - 142usize];
+    ["Offset of field: ggml_device_profile::unified_memory"]
+        [::core::mem::offset_of!(ggml_device_profile, unified_memory) - 143usize];
+    ["Offset of field: ggml_device_profile::max_buffer_size"]
+        [::core::mem::offset_of!(ggml_device_profile, max_buffer_size) - 144usize];
+    ["Offset of field: ggml_device_profile::max_working_set"]
+        [::core::mem::offset_of!(ggml_device_profile, max_working_set) - 152usize];
+    ["Offset of field: ggml_device_profile::threadgroup_memory"]
+        [::core::mem::offset_of!(ggml_device_profile, threadgroup_memory) - 160usize];
+    ["Offset of field: ggml_device_profile::simdgroup_width"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_width) - 164usize];
+    ["Offset of field: ggml_device_profile::simdgroup_width_known"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_width_known) - 168usize];
+    ["Offset of field: ggml_device_profile::simdgroup_reduction"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_reduction) - 169usize];
+    ["Offset of field: ggml_device_profile::simdgroup_matrix"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_matrix) - 170usize];
+    ["Offset of field: ggml_device_profile::bfloat"]
+        [::core::mem::offset_of!(ggml_device_profile, bfloat) - 171usize];
+    ["Offset of field: ggml_device_profile::family_apple"]
+        [::core::mem::offset_of!(ggml_device_profile, family_apple) - 172usize];
+    ["Offset of field: ggml_device_profile::family_mac"]
+        [::core::mem::offset_of!(ggml_device_profile, family_mac) - 176usize];
+    ["Offset of field: ggml_device_profile::family_common"]
+        [::core::mem::offset_of!(ggml_device_profile, family_common) - 180usize];
+    ["Offset of field: ggml_device_profile::family_metal"]
+        [::core::mem::offset_of!(ggml_device_profile, family_metal) - 184usize];
+    ["Offset of field: ggml_device_profile::lost"]
+        [::core::mem::offset_of!(ggml_device_profile, lost) - 188usize];
+};
+pub mod ggml_device_buffers {
+    pub type Type = ::core::ffi::c_uint;
+    pub const GGML_DEVICE_BUFFERS_SHARED: Type = 0;
+    pub const GGML_DEVICE_BUFFERS_MANAGED: Type = 1;
+    pub const GGML_DEVICE_BUFFERS_PRIVATE: Type = 2;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_device_plan {
+    pub concurrent: bool,
+    pub buffers: ggml_device_buffers::Type,
+    pub map_host_memory: bool,
+    pub staging: u32,
+    pub block: u64,
+    pub command_buffers: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_device_plan"][::core::mem::size_of::<ggml_device_plan>() - 32usize];
+    ["Alignment of ggml_device_plan"][::core::mem::align_of::<ggml_device_plan>() - 8usize];
+    ["Offset of field: ggml_device_plan::concurrent"]
+        [::core::mem::offset_of!(ggml_device_plan, concurrent) - 0usize];
+    ["Offset of field: ggml_device_plan::buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, buffers) - 4usize];
+    ["Offset of field: ggml_device_plan::map_host_memory"]
+        [::core::mem::offset_of!(ggml_device_plan, map_host_memory) - 8usize];
+    ["Offset of field: ggml_device_plan::staging"]
+        [::core::mem::offset_of!(ggml_device_plan, staging) - 12usize];
+    ["Offset of field: ggml_device_plan::block"][::core::mem::offset_of!(ggml_device_plan, block) - 16usize];
+    ["Offset of field: ggml_device_plan::command_buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, command_buffers) - 24usize];
+};
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct ggml_backend_device {
@@ -771,8 +879,10 @@ unsafe extern "C" {
     pub fn ggml_backend_dev_get(index: usize) -> ggml_backend_dev_t;
     pub fn llama_model_default_params() -> llama_model_params;
     pub fn llama_context_default_params() -> llama_context_params;
+    pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_embd_out(model: *const llama_model) -> i32;
     pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
@@ -794,6 +904,8 @@ unsafe extern "C" {
         n_suppress_tokens: *mut i32,
     ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
+    pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
+    pub fn inf_device_set_plan(device: ggml_backend_dev_t, plan: *const ggml_device_plan) -> bool;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,
@@ -823,6 +935,12 @@ unsafe extern "C" {
         context: *mut llama_context,
         i: i32,
         logits: *mut *const f32,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_embedding(
+        context: *mut llama_context,
+        i: i32,
+        embedding: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_seq_rm(

@@ -106,6 +106,28 @@ inf_status inf_init(inf_log_fn log, inf_error * error) {
     });
 }
 
+bool inf_device_profile(ggml_backend_dev_t device, ggml_device_profile * profile) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto get = reinterpret_cast<ggml_backend_dev_get_profile_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_get_profile"));
+    if (!get) {
+        return false;
+    }
+    get(device, profile);
+    return true;
+}
+
+bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * plan) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto set = reinterpret_cast<ggml_backend_dev_set_plan_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_set_plan"));
+    if (!set) {
+        return false;
+    }
+    set(device, plan);
+    return true;
+}
+
 inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
                           inf_error * error) {
     *model = nullptr;
@@ -152,6 +174,11 @@ inf_status inf_decode(llama_context * context, int32_t n, const llama_token * to
 inf_status inf_logits(llama_context * context, int32_t i, const float ** logits, inf_error * error) {
     *logits = nullptr;
     return guard(error, [&] { *logits = llama_get_logits_ith(context, i); });
+}
+
+inf_status inf_embedding(llama_context * context, int32_t i, const float ** embedding, inf_error * error) {
+    *embedding = nullptr;
+    return guard(error, [&] { *embedding = llama_get_embeddings_ith(context, i); });
 }
 
 inf_status inf_seq_rm(llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,

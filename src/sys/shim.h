@@ -23,6 +23,12 @@ struct inf_error {
 // A line of llama.cpp's log. Called from any thread.
 typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
 
+// The profile of a device. False where its backend has none to give.
+bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * profile);
+
+// Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
+bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 
@@ -43,6 +49,10 @@ enum inf_status inf_decode(struct llama_context * context, int32_t n, const llam
 
 // The logits of the i-th token of the last decode (-1: the last output), NULL where there are none.
 enum inf_status inf_logits(struct llama_context * context, int32_t i, const float ** logits, struct inf_error * error);
+
+// The embedding of the i-th token of the last decode, NULL where there is none.
+enum inf_status inf_embedding(struct llama_context * context, int32_t i, const float ** embedding,
+                              struct inf_error * error);
 
 // Removes the positions [from, to) of a sequence; to = -1 is the end. removed is false where the memory cannot do that.
 enum inf_status inf_seq_rm(struct llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,
