@@ -116,7 +116,8 @@ pub(crate) fn native(
 
     let sys = here.join("src/sys");
     let mut shim = base(true);
-    shim.include(&sys);
+    // llama-ext.h, which tells what a context takes, is beside the sources
+    shim.include(&sys).include(staged.join("src"));
     objects.extend(cache.with_headers(&sys, true)?.compile(shim, vec![sys.join("shim.cpp")])?);
 
     let mut archive = cc::Build::new();

@@ -36,6 +36,7 @@ const FACTS: &[(&str, Kind)] = &[
     ("max_threads", Kind::Number),
     ("unified_memory", Kind::Bool),
     ("memory", Kind::Number),
+    ("memory_bandwidth", Kind::Number),
     ("max_buffer_length", Kind::Number),
     ("recommended_max_working_set", Kind::Number),
     ("residency_sets", Kind::Bool),

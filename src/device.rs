@@ -1,5 +1,13 @@
 //! The devices that a model can run on, and which of them it is given.
 
+mod facts;
+mod profile;
+mod select;
+mod split;
+
+pub use facts::{Facts, Families, Location, Vendor};
+pub use select::DeviceSelect;
+
 use crate::{
     error::{Error, Result},
     gguf::Gguf,
@@ -14,7 +22,7 @@ use serde::Serialize;
 pub enum DeviceKind {
     /// The CPU with its host memory.
     Cpu,
-    /// A graphics card with memory of its own.
+    /// A graphics card with memory of its own, or a GPU of Apple's.
     Gpu,
     /// A graphics unit that shares the host's memory.
     IntegratedGpu,
@@ -38,6 +46,15 @@ pub struct Device {
     pub memory_free: u64,
     /// Memory in all, in bytes.
     pub memory_total: u64,
+    /// What else is known of a graphics device.
+    pub facts: Option<Facts>,
+}
+
+impl Device {
+    /// Whether it is gone since the process began.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.lost)
+    }
 }
 
 /// Lists the devices of this machine that this build can use.
@@ -48,100 +65,73 @@ pub fn devices() -> Result<Vec<Device>> {
     let native = sys::devices().map_err(|failure| engine("devices", &failure))?;
     Ok(native
         .into_iter()
-        .map(|d| Device {
-            index: d.index,
-            name: d.name,
-            description: d.description,
-            kind: match d.kind {
-                sys::DeviceKind::Cpu => DeviceKind::Cpu,
-                sys::DeviceKind::Gpu => DeviceKind::Gpu,
-                sys::DeviceKind::IntegratedGpu => DeviceKind::IntegratedGpu,
-                sys::DeviceKind::Accelerator => DeviceKind::Accelerator,
-            },
-            memory_free: d.memory_free,
-            memory_total: d.memory_total,
+        .map(|d| {
+            let facts = d.profile.as_ref().map(Facts::new);
+            Device {
+                index: d.index,
+                name: d.name,
+                description: d.description,
+                kind: match (d.kind, &facts) {
+                    (sys::DeviceKind::Gpu, Some(facts)) if facts.is_integrated() => DeviceKind::IntegratedGpu,
+                    (sys::DeviceKind::Cpu, _) => DeviceKind::Cpu,
+                    (sys::DeviceKind::Gpu, _) => DeviceKind::Gpu,
+                    (sys::DeviceKind::IntegratedGpu, _) => DeviceKind::IntegratedGpu,
+                    (sys::DeviceKind::Accelerator, _) => DeviceKind::Accelerator,
+                },
+                memory_free: d.memory_free,
+                memory_total: d.memory_total,
+                facts,
+            }
         })
         .collect())
 }
 
-/// Which device a model runs on.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DeviceSelect {
-    /// The first graphics card, else the CPU. A graphics unit that its driver calls integrated is never chosen by
-    /// itself: it is often slower than the CPU beside it.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The device of this name (case does not matter) or with this index.
-    Named(String),
-}
-
-impl std::str::FromStr for DeviceSelect {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "auto" => DeviceSelect::Auto,
-            "cpu" => DeviceSelect::Cpu,
-            _ => DeviceSelect::Named(text.into()),
-        })
-    }
+/// The first of these devices that is gone, as an error; for a failure that this explains.
+pub(crate) fn lost(names: &[String]) -> Option<Error> {
+    let all = devices().ok()?;
+    let gone = all.into_iter().find(|d| d.is_lost() && names.contains(&d.name))?;
+    Some(Error::DeviceLost { device: gone.name })
 }
 
 /// Where a model goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Placement {
-    pub(crate) name: String,
+    /// At least one.
+    pub(crate) names: Vec<String>,
     /// Native indices of the graphics devices; none for the CPU alone.
     pub(crate) devices: Vec<usize>,
+    /// How many layers each of them holds; only where there are several.
+    pub(crate) layers: Vec<u32>,
     /// -1 for all.
     pub(crate) gpu_layers: i32,
 }
 
 impl DeviceSelect {
-    /// Chooses the device, and checks that the weights can fit its memory.
+    /// Chooses the devices, and checks that the weights can fit their memory.
     pub(crate) fn place(&self, gguf: &Gguf) -> Result<Placement> {
         let all = devices()?;
-        let device = self.choose(&all)?;
+        let chosen = self.choose(&all)?;
+        let names: Vec<String> = chosen.iter().map(|d| d.name.clone()).collect();
         let needed = gguf.tensor_bytes();
         // free memory moves; what exceeds all of it cannot ever fit
-        if device.memory_total > 0 && needed > device.memory_total {
+        let total: u64 = chosen.iter().map(|d| d.memory_total).sum();
+        if chosen.iter().all(|d| d.memory_total > 0) && needed > total {
             return Err(Error::OutOfMemory {
-                device: device.name.clone(),
+                device: names.join(", "),
                 needed,
-                free: Some(device.memory_free),
+                free: Some(chosen.iter().map(|d| d.memory_free).sum()),
             });
         }
-        Ok(match device.kind {
-            DeviceKind::Gpu | DeviceKind::IntegratedGpu => {
-                Placement { name: device.name.clone(), devices: vec![device.index], gpu_layers: -1 }
-            }
-            _ => Placement { name: device.name.clone(), devices: vec![], gpu_layers: 0 },
-        })
-    }
-
-    fn choose<'a>(&self, all: &'a [Device]) -> Result<&'a Device> {
-        let of_kind = |kind| all.iter().find(move |d| d.kind == kind);
-        let found = match self {
-            DeviceSelect::Auto => of_kind(DeviceKind::Gpu).or_else(|| of_kind(DeviceKind::Cpu)),
-            DeviceSelect::Cpu => of_kind(DeviceKind::Cpu),
-            DeviceSelect::Named(name) => {
-                all.iter().find(|d| d.name.eq_ignore_ascii_case(name) || name.parse() == Ok(d.index))
-            }
-        };
-        found.ok_or_else(|| {
-            let known: Vec<_> = all.iter().map(|d| d.name.as_str()).collect();
-            let asked = match self {
-                DeviceSelect::Auto => "any device",
-                DeviceSelect::Cpu => "CPU",
-                DeviceSelect::Named(name) => name,
-            };
-            Error::request(
-                "device",
-                format!("there is no {asked:?}; this machine has: auto, {}", known.join(", ")),
-            )
+        let graphics: Vec<&Device> = chosen
+            .iter()
+            .copied()
+            .filter(|d| matches!(d.kind, DeviceKind::Gpu | DeviceKind::IntegratedGpu))
+            .collect();
+        Ok(Placement {
+            names,
+            devices: graphics.iter().map(|d| d.index).collect(),
+            layers: if graphics.len() > 1 { split::layers(&graphics, gguf) } else { vec![] },
+            gpu_layers: if graphics.is_empty() { 0 } else { -1 },
         })
     }
 }
@@ -158,24 +148,18 @@ pub(crate) fn host_memory_available() -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn device(index: usize, name: &str, kind: DeviceKind) -> Device {
-        Device { index, name: name.into(), description: String::new(), kind, memory_free: 0, memory_total: 0 }
-    }
-
-    #[test]
-    fn the_card_comes_first_and_the_integrated_unit_only_by_name() {
-        let mut all = vec![device(0, "CPU", DeviceKind::Cpu), device(1, "MTL0", DeviceKind::IntegratedGpu)];
-        let pick = |all: &[Device], select: &str| {
-            select.parse::<DeviceSelect>().unwrap().choose(all).map(|d| d.name.clone())
-        };
-        assert_eq!(pick(&all, "auto").unwrap(), "CPU");
-        all.push(device(2, "MTL1", DeviceKind::Gpu));
-        assert_eq!(pick(&all, "auto").unwrap(), "MTL1");
-        assert_eq!(pick(&all, "cpu").unwrap(), "CPU");
-        assert_eq!(pick(&all, "mtl0").unwrap(), "MTL0");
-        assert_eq!(pick(&all, "2").unwrap(), "MTL1");
-        let error = pick(&all, "cuda0").unwrap_err().to_string();
-        assert!(error.contains("cuda0") && error.contains("CPU, MTL0, MTL1"), "{error}");
+    /// A device with 4 GiB, whose full name is "the GPU NAME"; a graphics device has facts, with this registry id.
+    pub(super) fn device(index: usize, name: &str, kind: DeviceKind, registry_id: u64) -> Device {
+        let facts = Facts::new(&sys::DeviceProfile { registry_id, ..sys::DeviceProfile::default() });
+        Device {
+            index,
+            name: name.into(),
+            description: format!("the GPU {name}"),
+            kind,
+            memory_free: 4 << 30,
+            memory_total: 4 << 30,
+            facts: (kind != DeviceKind::Cpu).then_some(facts),
+        }
     }
 
     #[test]

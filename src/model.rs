@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::DeviceSelect,
+    device::{self, DeviceSelect},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -42,6 +42,12 @@ pub struct LoadOptions {
     pub repack: bool,
 }
 
+/// The header of the built-in model.
+#[cfg(feature = "builtin-model")]
+pub(crate) fn builtin_header() -> Result<Gguf> {
+    Gguf::from_bytes(crate::builtin::MODEL, crate::builtin::NAME)
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self { device: DeviceSelect::Auto, mmap: true, repack: true }
@@ -64,7 +70,7 @@ pub struct LoadedModel {
     native: Arc<sys::Model>,
     gguf: Gguf,
     path: PathBuf,
-    device: String,
+    devices: Vec<String>,
     fingerprint: OnceLock<Result<String, String>>,
 }
 
@@ -74,7 +80,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::InvalidGguf`] and [`Error::UnsupportedModel`] from the header's validation;
-    /// [`Error::OutOfMemory`] where the weights cannot fit; [`Error::ModelLoadFailed`] with llama.cpp's reason.
+    /// [`Error::OutOfMemory`] where the weights cannot fit; [`Error::DeviceLost`] where a device is gone; [`Error::ModelLoadFailed`] with llama.cpp's reason.
     pub fn load(
         path: impl AsRef<Path>,
         options: &LoadOptions,
@@ -117,17 +123,20 @@ impl LoadedModel {
         let params = sys::ModelParams {
             gpu_layers: placement.gpu_layers,
             devices: placement.devices,
+            layers: placement.layers,
             mmap: options.mmap,
             repack: options.repack,
         };
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
-            .map_err(|failure| match failure {
-                sys::Failure::OutOfMemory => Error::OutOfMemory {
-                    device: placement.name.clone(),
-                    needed: gguf.tensor_bytes(),
-                    free: None,
-                },
-                other => Error::ModelLoadFailed { path: path.into(), what: other.to_string() },
+            .map_err(|failure| {
+                device::lost(&placement.names).unwrap_or_else(|| match failure {
+                    sys::Failure::OutOfMemory => Error::OutOfMemory {
+                        device: placement.names.join(", "),
+                        needed: gguf.tensor_bytes(),
+                        free: None,
+                    },
+                    other => Error::ModelLoadFailed { path: path.into(), what: other.to_string() },
+                })
             })?
             .ok_or(Error::LoadCancelled)?;
         let unsupported = |what: &str| Error::UnsupportedModel { path: path.into(), what: what.into() };
@@ -143,7 +152,7 @@ impl LoadedModel {
             native: Arc::new(native),
             gguf,
             path: path.into(),
-            device: placement.name,
+            devices: placement.names,
             fingerprint: OnceLock::new(),
         })
     }
@@ -170,9 +179,9 @@ impl LoadedModel {
         ChatTemplate::new(self.gguf.chat_template(), &text(self.bos())?, &text(self.eos())?)
     }
 
-    /// The device it runs on, by name.
-    pub fn device(&self) -> &str {
-        &self.device
+    /// The devices it runs on, by name; at least one.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
     }
 
     /// llama.cpp's own description: architecture, size class and quantisation.

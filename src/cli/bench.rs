@@ -234,7 +234,7 @@ impl Row<'_> {
             } else {
                 format!("{:.2} B", parameters / 1e9)
             },
-            self.model.device().to_owned(),
+            self.model.devices().join("+"),
             self.threads.to_string(),
             self.test.name(),
             format!("{speed:.2} ± {deviation:.2}"),
@@ -257,7 +257,7 @@ impl Row<'_> {
             "model_type": self.model.description(),
             "model_size": self.model.tensor_bytes(),
             "model_n_params": self.model.parameters(),
-            "backend": self.model.device(),
+            "backend": self.model.devices().join("+"),
             "n_threads": self.threads,
             "n_batch": options.batch_size,
             "n_ubatch": options.ubatch_size,

@@ -214,7 +214,7 @@ fn report(json: bool, model: &LoadedModel, rates: &[Rate], prediction: &Predicti
         return output::json(&serde_json::json!({
             "model": model.path(),
             "description": model.description(),
-            "device": model.device(),
+            "device": model.devices().join("+"),
             "tasks": rates,
             "perplexity": perplexity,
             "perplexity_tokens": prediction.tokens,

@@ -3,6 +3,7 @@
 use super::{bindings as ffi, call::Failure, call::call, log};
 use std::{
     ffi::{CStr, c_char},
+    mem::MaybeUninit,
     sync::OnceLock,
 };
 
@@ -25,6 +26,42 @@ pub(crate) enum DeviceKind {
     Accelerator,
 }
 
+/// Where a device sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DeviceLocation {
+    #[default]
+    Unknown,
+    BuiltIn,
+    Slot,
+    External,
+}
+
+/// What a backend says of a device: `ggml_device_profile`, in which the members are explained.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the struct of the header")]
+pub(crate) struct DeviceProfile {
+    pub(crate) name: String,
+    pub(crate) registry_id: u64,
+    pub(crate) location: DeviceLocation,
+    pub(crate) low_power: bool,
+    pub(crate) removable: bool,
+    pub(crate) headless: bool,
+    pub(crate) unified_memory: bool,
+    pub(crate) max_buffer_size: u64,
+    pub(crate) max_working_set: u64,
+    pub(crate) threadgroup_memory: u32,
+    pub(crate) simdgroup_width: Option<u32>,
+    pub(crate) simdgroup_width_probed: bool,
+    pub(crate) simdgroup_reduction: bool,
+    pub(crate) simdgroup_matrix: bool,
+    pub(crate) bfloat: bool,
+    pub(crate) family_apple: u32,
+    pub(crate) family_mac: u32,
+    pub(crate) family_common: u32,
+    pub(crate) family_metal: u32,
+    pub(crate) lost: bool,
+}
+
 /// One device of ggml's registry; devices live as long as the process.
 #[derive(Debug, Clone)]
 pub(crate) struct NativeDevice {
@@ -34,6 +71,8 @@ pub(crate) struct NativeDevice {
     pub(crate) kind: DeviceKind,
     pub(crate) memory_free: u64,
     pub(crate) memory_total: u64,
+    /// Where the backend has one to give.
+    pub(crate) profile: Option<DeviceProfile>,
 }
 
 /// All devices, in ggml's order. The free memory is that of the moment.
@@ -68,13 +107,52 @@ fn device(index: usize) -> NativeDevice {
         },
         memory_free: memory_free as u64,
         memory_total: memory_total as u64,
+        profile: profile(dev),
     }
+}
+
+fn profile(dev: ffi::ggml_backend_dev_t) -> Option<DeviceProfile> {
+    let mut native = MaybeUninit::<ffi::ggml_device_profile>::zeroed();
+    // SAFETY: dev is a device of the registry, and the pointer is to room for one profile.
+    if !unsafe { ffi::inf_device_profile(dev, native.as_mut_ptr()) } {
+        return None;
+    }
+    // SAFETY: all zeroes is a valid profile, and the backend has filled it in.
+    let native = unsafe { native.assume_init_ref() };
+    let location = match native.location {
+        ffi::ggml_device_location::GGML_DEVICE_LOCATION_BUILT_IN => DeviceLocation::BuiltIn,
+        ffi::ggml_device_location::GGML_DEVICE_LOCATION_SLOT => DeviceLocation::Slot,
+        ffi::ggml_device_location::GGML_DEVICE_LOCATION_EXTERNAL => DeviceLocation::External,
+        _ => DeviceLocation::Unknown,
+    };
+    Some(DeviceProfile {
+        name: text(native.name.as_ptr()).trim().to_owned(),
+        registry_id: native.registry_id,
+        location,
+        low_power: native.low_power,
+        removable: native.removable,
+        headless: native.headless,
+        unified_memory: native.unified_memory,
+        max_buffer_size: native.max_buffer_size,
+        max_working_set: native.max_working_set,
+        threadgroup_memory: native.threadgroup_memory,
+        simdgroup_width: Some(native.simdgroup_width).filter(|width| *width > 0),
+        simdgroup_width_probed: !native.simdgroup_width_known,
+        simdgroup_reduction: native.simdgroup_reduction,
+        simdgroup_matrix: native.simdgroup_matrix,
+        bfloat: native.bfloat,
+        family_apple: native.family_apple,
+        family_mac: native.family_mac,
+        family_common: native.family_common,
+        family_metal: native.family_metal,
+        lost: native.lost,
+    })
 }
 
 fn text(chars: *const c_char) -> String {
     if chars.is_null() {
         return String::new();
     }
-    // SAFETY: ggml's names are terminated strings that live as long as the process.
+    // SAFETY: a terminated string that outlives this call.
     unsafe { CStr::from_ptr(chars) }.to_string_lossy().into_owned()
 }

@@ -208,6 +208,82 @@ pub struct ggml_backend_buffer_type {
     _unused: [u8; 0],
 }
 pub type ggml_backend_buffer_type_t = *mut ggml_backend_buffer_type;
+pub mod ggml_device_location {
+    pub type Type = ::core::ffi::c_uint;
+    pub const GGML_DEVICE_LOCATION_UNKNOWN: Type = 0;
+    pub const GGML_DEVICE_LOCATION_BUILT_IN: Type = 1;
+    pub const GGML_DEVICE_LOCATION_SLOT: Type = 2;
+    pub const GGML_DEVICE_LOCATION_EXTERNAL: Type = 3;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_device_profile {
+    pub name: [::core::ffi::c_char; 128usize],
+    pub registry_id: u64,
+    pub location: ggml_device_location::Type,
+    pub low_power: bool,
+    pub removable: bool,
+    pub headless: bool,
+    pub unified_memory: bool,
+    pub max_buffer_size: u64,
+    pub max_working_set: u64,
+    pub threadgroup_memory: u32,
+    pub simdgroup_width: u32,
+    pub simdgroup_width_known: bool,
+    pub simdgroup_reduction: bool,
+    pub simdgroup_matrix: bool,
+    pub bfloat: bool,
+    pub family_apple: u32,
+    pub family_mac: u32,
+    pub family_common: u32,
+    pub family_metal: u32,
+    pub lost: bool,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_device_profile"][::core::mem::size_of::<ggml_device_profile>() - 192usize];
+    ["Alignment of ggml_device_profile"][::core::mem::align_of::<ggml_device_profile>() - 8usize];
+    ["Offset of field: ggml_device_profile::name"]
+        [::core::mem::offset_of!(ggml_device_profile, name) - 0usize];
+    ["Offset of field: ggml_device_profile::registry_id"]
+        [::core::mem::offset_of!(ggml_device_profile, registry_id) - 128usize];
+    ["Offset of field: ggml_device_profile::location"]
+        [::core::mem::offset_of!(ggml_device_profile, location) - 136usize];
+    ["Offset of field: ggml_device_profile::low_power"]
+        [::core::mem::offset_of!(ggml_device_profile, low_power) - 140usize];
+    ["Offset of field: ggml_device_profile::removable"]
+        [::core::mem::offset_of!(ggml_device_profile, removable) - 141usize];
+    ["Offset of field: ggml_device_profile::headless"]
+        [::core::mem::offset_of!(ggml_device_profile, headless) - 142usize];
+    ["Offset of field: ggml_device_profile::unified_memory"]
+        [::core::mem::offset_of!(ggml_device_profile, unified_memory) - 143usize];
+    ["Offset of field: ggml_device_profile::max_buffer_size"]
+        [::core::mem::offset_of!(ggml_device_profile, max_buffer_size) - 144usize];
+    ["Offset of field: ggml_device_profile::max_working_set"]
+        [::core::mem::offset_of!(ggml_device_profile, max_working_set) - 152usize];
+    ["Offset of field: ggml_device_profile::threadgroup_memory"]
+        [::core::mem::offset_of!(ggml_device_profile, threadgroup_memory) - 160usize];
+    ["Offset of field: ggml_device_profile::simdgroup_width"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_width) - 164usize];
+    ["Offset of field: ggml_device_profile::simdgroup_width_known"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_width_known) - 168usize];
+    ["Offset of field: ggml_device_profile::simdgroup_reduction"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_reduction) - 169usize];
+    ["Offset of field: ggml_device_profile::simdgroup_matrix"]
+        [::core::mem::offset_of!(ggml_device_profile, simdgroup_matrix) - 170usize];
+    ["Offset of field: ggml_device_profile::bfloat"]
+        [::core::mem::offset_of!(ggml_device_profile, bfloat) - 171usize];
+    ["Offset of field: ggml_device_profile::family_apple"]
+        [::core::mem::offset_of!(ggml_device_profile, family_apple) - 172usize];
+    ["Offset of field: ggml_device_profile::family_mac"]
+        [::core::mem::offset_of!(ggml_device_profile, family_mac) - 176usize];
+    ["Offset of field: ggml_device_profile::family_common"]
+        [::core::mem::offset_of!(ggml_device_profile, family_common) - 180usize];
+    ["Offset of field: ggml_device_profile::family_metal"]
+        [::core::mem::offset_of!(ggml_device_profile, family_metal) - 184usize];
+    ["Offset of field: ggml_device_profile::lost"]
+        [::core::mem::offset_of!(ggml_device_profile, lost) - 188usize];
+};
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct ggml_backend_device {
@@ -742,6 +818,23 @@ pub type inf_log_fn = ::core::option::Option<
 >;
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct inf_memory {
+    pub device: *const ::core::ffi::c_char,
+    pub weights: usize,
+    pub cache: usize,
+    pub compute: usize,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_memory"][::core::mem::size_of::<inf_memory>() - 32usize];
+    ["Alignment of inf_memory"][::core::mem::align_of::<inf_memory>() - 8usize];
+    ["Offset of field: inf_memory::device"][::core::mem::offset_of!(inf_memory, device) - 0usize];
+    ["Offset of field: inf_memory::weights"][::core::mem::offset_of!(inf_memory, weights) - 8usize];
+    ["Offset of field: inf_memory::cache"][::core::mem::offset_of!(inf_memory, cache) - 16usize];
+    ["Offset of field: inf_memory::compute"][::core::mem::offset_of!(inf_memory, compute) - 24usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
@@ -754,8 +847,10 @@ unsafe extern "C" {
     pub fn ggml_backend_dev_get(index: usize) -> ggml_backend_dev_t;
     pub fn llama_model_default_params() -> llama_model_params;
     pub fn llama_context_default_params() -> llama_context_params;
+    pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
     pub fn llama_model_desc(model: *const llama_model, buf: *mut ::core::ffi::c_char, buf_size: usize)
@@ -776,6 +871,7 @@ unsafe extern "C" {
         n_suppress_tokens: *mut i32,
     ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
+    pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,
@@ -793,10 +889,11 @@ unsafe extern "C" {
     pub fn inf_context_free(context: *mut llama_context, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_decode(
         context: *mut llama_context,
-        tokens: *const llama_token,
         n: i32,
-        pos: llama_pos,
-        all_logits: bool,
+        tokens: *const llama_token,
+        pos: *const llama_pos,
+        seq: *const llama_seq_id,
+        output: *const i8,
         result: *mut i32,
         error: *mut inf_error,
     ) -> inf_status::Type;
@@ -806,10 +903,45 @@ unsafe extern "C" {
         logits: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
-    pub fn inf_rewind(
+    pub fn inf_seq_rm(
         context: *mut llama_context,
+        seq: llama_seq_id,
         from: llama_pos,
+        to: llama_pos,
         removed: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_cp(
+        context: *mut llama_context,
+        from: llama_seq_id,
+        into: llama_seq_id,
+        to: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_add(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        from: llama_pos,
+        delta: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_range(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        least: *mut llama_pos,
+        most: *mut llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_can_shift(
+        context: *mut llama_context,
+        can: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_context_memory(
+        context: *mut llama_context,
+        parts: *mut inf_memory,
+        n: usize,
+        count: *mut usize,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_state_size(

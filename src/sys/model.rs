@@ -19,6 +19,8 @@ pub(crate) struct ModelParams {
     pub(crate) gpu_layers: i32,
     /// Indices of the devices to use, as [`backend::devices`] numbers them; none for the CPU alone.
     pub(crate) devices: Vec<usize>,
+    /// Layers for each of several devices, the output counting as one; none where llama.cpp is to choose.
+    pub(crate) layers: Vec<u32>,
     /// Map the file instead of reading it.
     pub(crate) mmap: bool,
     /// Let the CPU backend repack weights for its kernels.
@@ -91,6 +93,13 @@ impl Model {
         devices.push(ptr::null_mut());
         native.devices = devices.as_mut_ptr();
         native.n_gpu_layers = params.gpu_layers;
+        // SAFETY: takes nothing.
+        let mut split = vec![0.0; unsafe { ffi::llama_max_devices() }];
+        for (part, layers) in split.iter_mut().zip(&params.layers) {
+            // llama.cpp compares sums of these, divided by their total, with the place of a layer, divided in the same way
+            *part = *layers as f32;
+        }
+        native.tensor_split = split.as_ptr();
         native.load_mode = if params.mmap {
             ffi::llama_load_mode::LLAMA_LOAD_MODE_MMAP
         } else {
@@ -101,7 +110,7 @@ impl Model {
         native.progress_callback_user_data = (&raw mut progress).cast();
 
         let mut model = ptr::null_mut();
-        // SAFETY: path, params, devices and progress outlive the call, which keeps none of them.
+        // SAFETY: path, params, devices, split and progress outlive the call, which keeps none of them.
         let result = call(|error| unsafe {
             ffi::inf_model_load(c_path.as_ptr(), &raw const native, &raw mut model, error)
         });
@@ -184,6 +193,13 @@ impl Model {
         // SAFETY: the model is alive.
         let hybrid = unsafe { ffi::llama_model_is_hybrid(self.ptr.as_ptr()) };
         recurrent || hybrid
+    }
+
+    /// How many positions back attention reaches in the layers where it does not reach all; 0 where it does in all.
+    pub(crate) fn sliding_window(&self) -> usize {
+        // SAFETY: the model is alive.
+        let window = unsafe { ffi::llama_model_n_swa(self.ptr.as_ptr()) };
+        usize::try_from(window).unwrap_or(0)
     }
 
     /// Whether the vocabulary has a tokenizer at all.

@@ -22,6 +22,124 @@ fn each_profile_is_a_graphics_card() {
     }
 }
 
+/// The devices of a profile or a machine, as `inferno devices --json` lists them.
+fn list(gpu: &str) -> Vec<serde_json::Value> {
+    let listed = events(&mut command(Some(gpu), &["devices", "--json"])).remove(0);
+    listed.as_array().unwrap().clone()
+}
+
+#[test]
+fn the_facts_are_those_of_the_profile() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/device/profiles");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        let profile: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        let id = path.file_stem().unwrap().to_str().unwrap();
+        let devices = list(id);
+        let facts = &devices.iter().find(|d| d["name"] == "MTL0").unwrap()["facts"];
+        for (key, fact) in [
+            ("registry_id", "registry_id"),
+            ("location", "location"),
+            ("architecture", "architecture"),
+            ("low_power", "low_power"),
+            ("removable", "removable"),
+            ("headless", "headless"),
+            ("unified_memory", "unified_memory"),
+            ("memory_bandwidth", "memory_bandwidth"),
+            ("max_buffer_size", "max_buffer_length"),
+            ("max_working_set", "recommended_max_working_set"),
+            ("threadgroup_memory", "threadgroup_memory"),
+            ("simdgroup_width", "simdgroup_width"),
+            ("simdgroup_matrix", "simdgroup_matrix"),
+        ] {
+            let expected = serde_json::to_value(&profile[fact]["value"]).unwrap();
+            assert_eq!(facts[key], expected, "{id}: {key}");
+        }
+        for family in ["apple", "mac", "common", "metal"] {
+            let expected = serde_json::to_value(&profile[&format!("family_{family}")]["value"]).unwrap();
+            assert_eq!(facts["families"][family], expected, "{id}: {family}");
+        }
+        assert_eq!(facts["profile"], id);
+        assert_eq!(facts["simdgroup_width_probed"], facts["vendor"] != "apple", "{id}");
+    }
+}
+
+#[test]
+fn a_machine_with_two_gpus_lists_both() {
+    let devices = list("macbook-pro-16-2019");
+    let named: Vec<_> = devices
+        .iter()
+        .map(|d| [&d["name"], &d["description"], &d["kind"]].map(|v| v.as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(named[0], ["MTL0", "AMD Radeon Pro 5300M", "gpu"]);
+    assert_eq!(named[1], ["MTL1", "Intel(R) UHD Graphics 630", "integrated_gpu"]);
+    assert_eq!((named.len(), named[2][2].as_str()), (3, "cpu"));
+}
+
+/// Greedy text, and on which devices the matrix products ran, in the order of the names.
+fn said_on(gpu: &str, device: &str) -> (String, Vec<(String, u64)>) {
+    let run = [
+        "run",
+        STORY,
+        "--max-tokens",
+        "4",
+        "--temperature",
+        "0",
+        "--json",
+        "--operations",
+        "--device",
+        device,
+    ];
+    let events = events(command(Some(gpu), &run).env("INFERNO_METAL_SIM_STRICT", "1"));
+    let said = events.iter().filter_map(|e| e["text"].as_str()).collect();
+    let operations = events.last().unwrap()["operations"].clone();
+    let products = operations.as_array().unwrap().iter().filter(|o| o["operation"] == "MUL_MAT");
+    (
+        said,
+        products.map(|o| (o["device"].as_str().unwrap().to_owned(), o["count"].as_u64().unwrap())).collect(),
+    )
+}
+
+#[test]
+fn one_gpu_of_two_is_chosen_by_any_of_its_names_or_both_together() {
+    let machine = "macbook-pro-16-2019";
+    let (expected, _) = said_on(machine, "cpu");
+    let devices_of = |device: &str| {
+        let (said, products) = said_on(machine, device);
+        assert_eq!(said, expected, "{device}");
+        products.into_iter().map(|(device, _)| device).collect::<Vec<_>>()
+    };
+    for device in ["MTL1", "1", "intel(r) uhd graphics 630", "4294968832", "0x100000600"] {
+        assert_eq!(devices_of(device), ["MTL1"], "{device}");
+    }
+    // the card is taken by itself, the integrated unit is not, not even where there is no other
+    assert_eq!(devices_of("auto"), ["MTL0"]);
+    assert_eq!(said_on("intel-uhd630", "auto").1.remove(0).0, "CPU");
+    assert_eq!(said_on("apple-m1", "auto").1.remove(0).0, "MTL0");
+    // both together: most of the layers where the memory is fastest
+    let (said, products) = said_on(machine, "MTL0,MTL1");
+    assert_eq!(said, expected);
+    let [(first, on_card), (second, on_unit)] = &products[..] else { panic!("{products:?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("MTL0", "MTL1"));
+    assert!(on_card > on_unit && *on_unit > 0, "{products:?}");
+}
+
+#[test]
+fn a_card_that_is_unplugged_is_an_error() {
+    // while it is loaded, before the first token, and in the middle of the text
+    for number in ["1", "5", "20"] {
+        let run = ["run", STORY, "--max-tokens", "12", "--temperature", "0", "--quiet"];
+        let mut command = command(Some("amd-rdna2-egpu"), &run);
+        let output = command.env("INFERNO_METAL_SIM_FAULTS", format!("unplug={number}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{number}: {said}");
+        assert!(said.contains("the device MTL0 is gone"), "{number}: {said}");
+    }
+}
+
 #[test]
 fn a_model_says_on_the_gpu_what_it_says_on_the_cpu() {
     let run = |gpu, device| {

@@ -62,7 +62,7 @@ bool refused(SimDevice * device, uint64_t bytes) {
     const uint64_t number = ++created;
     constexpr uint64_t large = 1ull << 32;
     const Faults & faults = settings().faults;
-    return bytes == 0 || bytes > device->profile->max_buffer_length ||
+    return device->unplugged || bytes == 0 || bytes > device->profile->max_buffer_length ||
            (device->faults.large_buffers && bytes >= large) || number == faults.nil_buffer_number ||
            (faults.nil_buffer_bytes && bytes >= *faults.nil_buffer_bytes);
 }

@@ -14,6 +14,7 @@
     const metal_sim::Profile * profile;
     metal_sim::DeviceFaults faults;
     std::atomic<uint64_t> allocated; // bytes of all buffers
+    std::atomic<bool> unplugged;     // it is gone, by the fault of that name
 }
 @end
 

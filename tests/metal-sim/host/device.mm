@@ -259,7 +259,9 @@ id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
 NSArray<id<MTLDevice>> * MTLCopyAllDevices(void) {
     NSMutableArray * all = [NSMutableArray new];
     for (SimDevice * device : devices()) {
-        [all addObject:device];
+        if (!device->unplugged) {
+            [all addObject:device];
+        }
     }
     return (NSArray<id<MTLDevice>> *) all;
 }

@@ -48,6 +48,9 @@ static BufferUse use_of(SimEncoder * encoder, id<MTLBuffer> buffer, uint64_t off
         return BufferUse();
     }
     SimBuffer * it = (SimBuffer *) buffer;
+    if (it->device != encoder->commandBuffer->queue->device) {
+        [encoder open].commands.push_back(InvalidCommand{"a buffer belongs to another device"});
+    }
     return BufferUse(it->memory, offset, [it storageName], encoder->commandBuffer->retainsBuffers);
 }
 

@@ -13,6 +13,7 @@ namespace metal_sim {
 enum class Failure {
     none,
     timeout,    // that the fault of this name asked for
+    unplugged,  // its device is gone, which the fault of this name asked for
     stuck,      // it waits for an event that nobody signals
     page_fault, // a kernel did something wrong
     invalid,    // a call that Metal refuses

@@ -47,7 +47,7 @@ std::string allowed() {
         names += ", " + name;
     }
     return names + ", nil-buffer=<number of the creation, or size such as 64MiB>, "
-                   "nil-pipeline=<pattern of kernel names>, timeout=<number of the command buffer>";
+                   "nil-pipeline=<pattern of kernel names>, timeout=<number of the command buffer>, unplug=<number of the command buffer>";
 }
 
 } // namespace
@@ -95,6 +95,9 @@ std::optional<Faults> Faults::parse(const std::string & list, std::string & erro
         } else if (name == "timeout") {
             faults.timeout = number(value);
             good = faults.timeout.has_value();
+        } else if (name == "unplug") {
+            faults.unplug = number(value);
+            good = faults.unplug.has_value();
         } else {
             good = false;
         }

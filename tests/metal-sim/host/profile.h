@@ -42,6 +42,7 @@ struct Profile {
 
     bool unified_memory;
     uint64_t memory;                      // bytes; of the whole machine where memory is unified
+    uint64_t memory_bandwidth;            // bytes a second
     uint64_t max_buffer_length;           // bytes
     uint64_t recommended_max_working_set; // bytes
     bool residency_sets;

@@ -129,7 +129,16 @@ struct SimQueueState {
 // On the queue's thread.
 - (void)run {
     const Faults & faults = settings().faults;
-    const Execution execution = execute(items, queue->device->faults, number, faults.timeout == number);
+    Execution execution;
+    if (faults.unplug == number) {
+        queue->device->unplugged = true;
+    }
+    if (queue->device->unplugged) {
+        execution.failure = Failure::unplugged;
+        execution.error = "the device is gone (fault 'unplug')";
+    } else {
+        execution = execute(items, queue->device->faults, number, faults.timeout == number);
+    }
     NSError * failure = nil;
     if (execution.failure != Failure::none) {
         MTLCommandBufferError code = MTLCommandBufferErrorInvalidResource;
@@ -137,9 +146,11 @@ struct SimQueueState {
             code = MTLCommandBufferErrorTimeout;
         } else if (execution.failure == Failure::page_fault) {
             code = MTLCommandBufferErrorPageFault;
+        } else if (execution.failure == Failure::unplugged) {
+            code = MTLCommandBufferErrorDeviceRemoved;
         }
         failure = [sim_error(MTLCommandBufferErrorDomain, code, execution.error) retain];
-        if (execution.failure != Failure::timeout) {
+        if (execution.failure != Failure::timeout && execution.failure != Failure::unplugged) {
             ledger::error(execution.error);
         }
     }

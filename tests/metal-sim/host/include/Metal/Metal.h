@@ -86,6 +86,7 @@ typedef NS_ENUM(NSUInteger, MTLCommandBufferError) {
     MTLCommandBufferErrorTimeout = 2,
     MTLCommandBufferErrorPageFault = 3,
     MTLCommandBufferErrorInvalidResource = 9,
+    MTLCommandBufferErrorDeviceRemoved = 11,
 };
 
 typedef NS_ENUM(NSUInteger, MTLLibraryError) {
