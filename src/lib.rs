@@ -45,7 +45,9 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
+pub use device::{
+    CpuWeights, Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, cpu_weights, devices,
+};
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Engine, EngineOptions, Event, EventStream,
     FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState, ModelStats,

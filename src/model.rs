@@ -37,8 +37,9 @@ pub struct LoadOptions {
     /// Map the file into memory instead of reading it. Mapped weights are shared between processes and can be dropped
     /// by the system; read weights stay usable when the file is overwritten.
     pub mmap: bool,
-    /// Let the CPU backend repack weights into the layout of its fastest kernels: faster prompts, a slower load, and
-    /// a copy of those weights in memory in place of the mapped file.
+    /// Pack the weights that the CPU computes with into the layout of its fastest kernels: faster prompts and
+    /// generation, a load that takes as long as copying them, and a copy of those weights in memory in place of the
+    /// mapped file. [`cpu_weights`](crate::cpu_weights) tells which layout.
     pub repack: bool,
 }
 
@@ -127,6 +128,9 @@ impl LoadedModel {
             mmap: options.mmap,
             repack: options.repack,
         };
+        // the CPU holds at least the embedding, and all that no graphics device takes
+        let weights = device::cpu_weights(options.repack, options.mmap)?;
+        tracing::info!(%weights, "weights on the CPU");
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
             .map_err(|failure| {
                 device::lost(&placement.names).unwrap_or_else(|| match failure {

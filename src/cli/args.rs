@@ -156,6 +156,9 @@ pub(crate) struct ModelArgs {
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
+    /// Keep the weights as the file has them: the CPU is slower, and a mapped file needs no copy in memory.
+    #[arg(long)]
+    no_repack: bool,
 }
 
 impl ModelArgs {
@@ -173,6 +176,7 @@ impl ModelArgs {
             cache_type_v: self.cache_type_v,
             device: self.device,
             mmap: self.no_mmap.then_some(false),
+            repack: self.no_repack.then_some(false),
         };
     }
 }
@@ -749,7 +753,7 @@ mod tests {
                 ("model", _) => "model".to_owned(),
                 ("log", _) => format!("log-{key}"),
                 ("engine", _) | (_, "gpu_enabled") => continue,
-                (_, "mmap") => "no-mmap".to_owned(),
+                (_, "mmap" | "repack") => format!("no-{key}"),
                 _ => key.replace('_', "-"),
             };
             let known = run.get_arguments().chain(command.get_arguments());

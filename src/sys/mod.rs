@@ -12,7 +12,7 @@ mod log;
 mod model;
 mod sampler;
 
-pub(crate) use backend::{DeviceKind, DeviceLocation, DeviceProfile, devices};
+pub(crate) use backend::{DeviceKind, DeviceLocation, DeviceProfile, cpu_weight_layout, devices};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};

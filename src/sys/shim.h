@@ -26,6 +26,10 @@ typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
 // The profile of a device. False where its backend has none to give.
 bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * profile);
 
+// The layout that the CPU backend packs weights into: the name of the first of its buffer types for that, NULL where it
+// has none. The string is static.
+const char * inf_cpu_weight_layout(void);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 

@@ -12,6 +12,10 @@
 #include "panel/panel-pack.h"
 #include "panel/panel.h"
 
+#if defined(__linux__)
+#    include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -164,7 +168,7 @@ std::vector<float> by_ggml(const matrix & w, const std::vector<float> & x) {
 
 void check_layout(const matrix & w) {
     const size_t row = ggml_row_size(w.type, w.k), stride = panel_bytes(w.type, w.k);
-    expect(stride * 100 <= 16 * row * 101 || w.k < 512, std::string("panels within 1 % of the GGUF: ") + ggml_type_name(w.type));
+    expect(stride * 100 <= 16 * row * 101 || w.k % 64 != 0, std::string("panels within 1 % of the GGUF: ") + ggml_type_name(w.type));
     std::vector<uint8_t> back(row);
     for (int64_t r = 0; r < w.n; ++r) {
         panel_unpack_row(w.type, &w.panels[r / 16 * stride], r % 16, w.k, back.data());
@@ -320,6 +324,9 @@ void time(const panel_kernels & kernels, int64_t n, int64_t k) {
         if (posix_memalign(&memory, 2 << 20, copies * w.panels.size()) != 0) {
             return expect(false, "memory for the weights");
         }
+#if defined(__linux__)
+        (void) madvise(memory, copies * w.panels.size(), MADV_HUGEPAGE);
+#endif
         for (int i = 0; i < copies; ++i) {
             memcpy((char *) memory + i * w.panels.size(), w.panels.data(), w.panels.size());
         }
