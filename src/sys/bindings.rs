@@ -850,6 +850,7 @@ unsafe extern "C" {
     pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_embd_out(model: *const llama_model) -> i32;
     pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
@@ -872,6 +873,7 @@ unsafe extern "C" {
     ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
+    pub fn inf_cpu_weight_layout() -> *const ::core::ffi::c_char;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,
@@ -901,6 +903,12 @@ unsafe extern "C" {
         context: *mut llama_context,
         i: i32,
         logits: *mut *const f32,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_embedding(
+        context: *mut llama_context,
+        i: i32,
+        embedding: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_seq_rm(

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod cpu;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod gguf;
