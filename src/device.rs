@@ -5,11 +5,13 @@ mod policy;
 mod profile;
 mod select;
 mod split;
+mod weights;
 
 pub use facts::{Facts, Families, Location, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
+pub use weights::CpuWeights;
 
 use crate::{
     error::{Error, Result},
@@ -87,6 +89,15 @@ pub fn devices() -> Result<Vec<Device>> {
             }
         })
         .collect())
+}
+
+/// How a CPU of this machine would hold weights that are loaded with these settings.
+///
+/// # Errors
+/// [`Error::Engine`] where a backend fails to start.
+pub fn cpu_weights(repack: bool, mmap: bool) -> Result<CpuWeights> {
+    let layout = sys::cpu_weight_layout().map_err(|failure| engine("devices", &failure))?;
+    Ok(CpuWeights::choose(layout.as_deref(), repack, mmap))
 }
 
 /// The first of these devices that is gone, as an error; for a failure that this explains.

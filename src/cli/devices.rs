@@ -21,8 +21,12 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             0 => "memory unknown".into(),
             total => format!("{} free of {}", numbers::bytes(device.memory_free), numbers::bytes(total)),
         };
+        let weights = match device.kind {
+            DeviceKind::Cpu => format!(", weights {}", inferno::cpu_weights(true, true)?),
+            _ => String::new(),
+        };
         output::line(&format!(
-            "{}  {:name$}  {kind}, {memory}  {}",
+            "{}  {:name$}  {kind}, {memory}  {}{weights}",
             device.index,
             output::tame(&device.name),
             output::tame(&device.description),

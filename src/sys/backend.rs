@@ -160,6 +160,14 @@ pub(crate) fn devices() -> Result<Vec<NativeDevice>, Failure> {
     Ok((0..count).map(device).collect())
 }
 
+/// The layout that the CPU's backend packs weights into, where it has one.
+pub(crate) fn cpu_weight_layout() -> Result<Option<String>, Failure> {
+    init()?;
+    // SAFETY: the registry is filled by init() and not changed afterwards; the string is static.
+    let name = unsafe { ffi::inf_cpu_weight_layout() };
+    Ok(Some(text(name)).filter(|name| !name.is_empty()))
+}
+
 fn device(index: usize) -> NativeDevice {
     // SAFETY: index is below ggml_backend_dev_count().
     let dev = unsafe { ffi::ggml_backend_dev_get(index) };

@@ -14,7 +14,9 @@ mod sampler;
 
 #[cfg(feature = "server")]
 pub(crate) use backend::trim_memory;
-pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
+pub(crate) use backend::{
+    DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, cpu_weight_layout, devices,
+};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};

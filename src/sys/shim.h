@@ -29,6 +29,10 @@ bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * 
 // Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
 bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
 
+// The layout that the CPU backend packs weights into: the name of the first of its buffer types for that, NULL where it
+// has none. The string is static.
+const char * inf_cpu_weight_layout(void);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 
