@@ -54,8 +54,8 @@ fn nats(model: &Arc<LoadedModel>, threads: usize) -> f64 {
 fn packed_weights_predict_as_those_of_the_file() {
     let packed = load(true);
     let (with, without) = (nats(&packed, 2), nats(&load(false), 2));
-    // perplexity is the exponential of it
-    assert!((with - without).abs() < 1e-3, "nats a token: {with} packed, {without} as the file has them");
+    // 200 tokens; both round activations to eight bits, ggml their scales to halves as well
+    assert!((with - without).abs() < 1e-2, "nats a token: {with} packed, {without} as the file has them");
     assert_eq!(with.to_bits(), nats(&packed, 1).to_bits(), "one thread and two");
 }
 
