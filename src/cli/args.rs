@@ -766,19 +766,23 @@ mod tests {
     }
 
     #[test]
-    fn every_sampling_setting_has_its_flag() {
+    fn every_setting_has_its_flag() {
         let command = Args::command();
         let run = command.find_subcommand("run").unwrap();
+        let serve = command.find_subcommand("serve").unwrap();
         let loaded = inferno::config::Config::load("nowhere".as_ref(), [], &Overrides::default()).unwrap();
         for setting in loaded.explain() {
             let (section, key) = setting.key.split_once('.').unwrap();
             let flag = match (section, key) {
                 ("model", _) => "model".to_owned(),
                 ("log", _) => format!("log-{key}"),
-                ("engine", _) | (_, "gpu_enabled") => continue,
+                (_, "gpu_enabled") => continue,
+                ("worker", "id") => "worker-id".to_owned(),
                 _ => key.replace('_', "-"),
             };
-            let known = run.get_arguments().chain(command.get_arguments());
+            let serves = matches!(section, "server" | "worker" | "engine");
+            let of = if serves { serve } else { run };
+            let known = of.get_arguments().chain(command.get_arguments());
             assert!(known.into_iter().any(|a| a.get_long() == Some(&flag)), "--{flag}");
         }
     }
