@@ -46,7 +46,10 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
+pub use device::{
+    Buffers, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families, Location, Plan,
+    Vendor, devices,
+};
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,
     EventStream, FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,

@@ -12,7 +12,7 @@ mod log;
 mod model;
 mod sampler;
 
-pub(crate) use backend::{DeviceKind, DeviceLocation, DeviceProfile, devices};
+pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 #[cfg(feature = "server")]
 pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use call::{Failure, engine};
