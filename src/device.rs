@@ -165,6 +165,13 @@ pub(crate) fn trim_memory() {
     sys::trim_memory();
 }
 
+/// For programs that serve for a long time: from now on glibc keeps little of the memory that is freed, for the whole process.
+/// By default it keeps up to 64 MiB for each of many arenas, as one large request after the other teaches it to.
+#[cfg(feature = "server")]
+pub fn keep_little_memory() {
+    sys::keep_little_memory();
+}
+
 /// The devices with their free memory; of the host's, what new allocations can have where the system tells.
 #[cfg(feature = "server")]
 pub(crate) fn devices_now() -> Vec<Device> {

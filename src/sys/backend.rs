@@ -25,6 +25,13 @@ pub(crate) fn trim_memory() {
     unsafe { ffi::inf_trim_memory() }
 }
 
+/// From now on the C library keeps little of what is freed.
+#[cfg(feature = "server")]
+pub(crate) fn keep_little_memory() {
+    // SAFETY: takes nothing; the allocator locks for itself.
+    unsafe { ffi::inf_keep_little_memory() }
+}
+
 /// What sort of device ggml says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceKind {

@@ -1133,5 +1133,6 @@ unsafe extern "C" {
         device: *mut *const ::core::ffi::c_char,
     ) -> bool;
     pub fn inf_trim_memory();
+    pub fn inf_keep_little_memory();
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

@@ -13,7 +13,7 @@ mod model;
 mod sampler;
 
 #[cfg(feature = "server")]
-pub(crate) use backend::trim_memory;
+pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use backend::{
     DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, cpu_weight_layout, devices,
 };

@@ -370,6 +370,15 @@ void inf_trim_memory(void) {
 #endif
 }
 
+void inf_keep_little_memory(void) {
+#ifdef __GLIBC__
+    // by default a large block that is freed raises both thresholds, up to 32 and 64 MiB in each arena
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mallopt(M_ARENA_MAX, 4);
+#endif
+}
+
 inf_status inf_fail(int32_t how, inf_error * error) {
     return guard(error, [&] {
         switch (how) {

@@ -137,6 +137,8 @@ bool inf_node_work(const struct ggml_tensor * node, const char ** operation, con
 
 // Gives memory that was freed back to the system, where the C library keeps it (glibc).
 void inf_trim_memory(void);
+// From now on the C library keeps little of what is freed: few arenas, and thresholds that do not grow (glibc).
+void inf_keep_little_memory(void);
 
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);
