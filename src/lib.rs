@@ -29,11 +29,13 @@ mod builtin;
 mod chain;
 pub mod config;
 mod device;
+mod embedding;
 mod engine;
 mod error;
 pub mod gguf;
 mod model;
 pub mod sampling;
+mod sequences;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;
@@ -44,12 +46,15 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
+pub use device::{
+    Buffers, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families, Location, Plan,
+    Vendor, devices,
+};
 pub use engine::{
-    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Engine, EngineOptions, Event, EventStream,
-    FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState, ModelStats,
-    ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot, TokenLogprob,
-    TokenLogprobs, Usage,
+    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,
+    EventStream, FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,
+    ModelStats, ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot,
+    TokenLogprob, TokenLogprobs, Usage,
 };
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};

@@ -144,7 +144,7 @@ impl ModelBuilder {
             batching.validate()?;
         }
         let loaded = LoadedModel::load_source(&self.source, &self.load, &mut progress)?;
-        Model::new(loaded, self.context, self.engine.unwrap_or_default())
+        Model::new(loaded, self.context, self.engine.unwrap_or_default(), self.batching.as_ref())
     }
 }
 

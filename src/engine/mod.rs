@@ -2,20 +2,24 @@
 //! and the blocking native engine.
 
 mod admission;
+mod answer;
 mod batching;
 mod chat;
 mod deadline;
+mod embedding;
 mod generation;
 mod loading;
 mod model;
 mod registry;
 mod request;
+mod scheduler;
 mod stats;
 mod stream;
 
 pub use admission::{Engine, EngineOptions};
 pub use batching::BatchOptions;
 pub use chat::{Chat, Reply};
+pub use embedding::Embeddings;
 pub use loading::{LoadProgress, Loading, ModelBuilder};
 pub use model::{Model, SessionSlot};
 pub use registry::{ModelEntry, ModelState, ModelStatus, Registry, RegistryBuilder};

@@ -2,19 +2,22 @@
 
 use super::{
     admission::Engine,
+    answer::{self, Answer},
+    batching::BatchOptions,
     blocking,
     chat::Chat,
     deadline,
     generation::Generation,
     loading::ModelBuilder,
     request::{Event, Prompt, Request},
+    scheduler::{Job, Scheduler},
     start as spawn,
     stats::{Counters, DeviceMemory, ModelStats, Outcome},
     stream::{CancelHandle, Completion, EventStream, Sink},
 };
 use crate::{
     error::{Error, Result},
-    model::LoadedModel,
+    model::{LoadedModel, Token},
     sampling::SampleOptions,
     session::{ContextOptions, Session},
     template::ChatTemplate,
@@ -57,6 +60,8 @@ struct Shared {
     active: Mutex<Vec<CancelHandle>>,
     count: watch::Sender<usize>,
     counters: Arc<Counters>,
+    /// Runs requests together, where the model batches.
+    scheduler: Option<Scheduler>,
     slots: Mutex<Vec<Weak<Mutex<Option<Session>>>>>,
 }
 
@@ -76,8 +81,18 @@ impl Model {
         ModelBuilder::new(crate::model::ModelSource::Builtin)
     }
 
-    pub(super) fn new(loaded: Arc<LoadedModel>, context: ContextOptions, engine: Engine) -> Result<Self> {
+    pub(super) fn new(
+        loaded: Arc<LoadedModel>,
+        context: ContextOptions,
+        engine: Engine,
+        batching: Option<&BatchOptions>,
+    ) -> Result<Self> {
         let template = loaded.chat_template()?;
+        let counters = Arc::default();
+        let scheduler = match batching {
+            Some(batching) => Some(Scheduler::new(&loaded, &context, batching, &counters)?),
+            None => None,
+        };
         Ok(Self(Arc::new(Shared {
             loaded: RwLock::new(Some(loaded)),
             template,
@@ -85,7 +100,8 @@ impl Model {
             engine,
             active: Mutex::default(),
             count: watch::Sender::new(0),
-            counters: Arc::default(),
+            counters,
+            scheduler,
             slots: Mutex::default(),
         })))
     }
@@ -120,7 +136,15 @@ impl Model {
 
     /// Starts a request with all that can be said about it; otherwise as [`stream`](Self::stream).
     pub fn submit(&self, request: Request) -> EventStream {
-        self.start(None, request)
+        match &self.0.scheduler {
+            Some(scheduler) if !request.isolated => self.batch(scheduler, request),
+            _ => self.start(None, request),
+        }
+    }
+
+    /// Whether requests run together in one context, unless they are isolated.
+    pub fn is_batching(&self) -> bool {
+        self.0.scheduler.is_some()
     }
 
     /// What the model is doing and has done since it was loaded.
@@ -133,6 +157,13 @@ impl Model {
             stats.memory.push(DeviceMemory { device, weights, ..DeviceMemory::default() });
         }
         stats
+    }
+
+    /// Makes the next step of the requests that run together fail.
+    #[cfg(test)]
+    pub(super) fn fail_next_step(&self, failure: crate::sys::Failure) {
+        let scheduler = self.0.scheduler.as_ref().expect("a model that batches");
+        *lock(&scheduler.inbox().fault) = Some(failure);
     }
 
     /// Whether nobody holds this model but the caller: no other handle, no request, no conversation.
@@ -175,6 +206,9 @@ impl Model {
             for slot in slots {
                 drop(lock(&slot).take());
             }
+            if let Some(scheduler) = &self.0.scheduler {
+                scheduler.close();
+            }
             drop(taken);
         })
         .await;
@@ -198,6 +232,71 @@ impl Model {
         options: SampleOptions,
     ) -> EventStream {
         self.start(Some(slot.clone()), Request::new(prompt).with_options(options))
+    }
+
+    /// Starts a request beside others: its prompt is prepared here, the scheduler does the rest.
+    fn batch(&self, scheduler: &Scheduler, request: Request) -> EventStream {
+        let asked = Instant::now();
+        let (stream, sink) = EventStream::new();
+        let cancel = sink.cancel_handle().clone();
+        let active = Active::new(self.clone(), cancel.clone());
+        let place = match scheduler.enter(self.0.engine.options()) {
+            Ok(place) => place,
+            Err(error) => {
+                active.fail(&sink, error, false);
+                return stream;
+            }
+        };
+        if let Some(after) = request.deadline {
+            deadline::set(&cancel, asked, after);
+        }
+        spawn(async move {
+            blocking(move || {
+                let prepared = active.model.prepare(&request, asked);
+                let Some(scheduler) = &active.model.0.scheduler else { return };
+                let (limit, inbox) = (scheduler.limit(), Arc::clone(scheduler.inbox()));
+                match prepared {
+                    Ok((tokens, answer)) => {
+                        cancel.attach_scheduler(&inbox);
+                        let output = request.options.max_tokens.unwrap_or(usize::MAX);
+                        // what will be shifted must be nobody else's
+                        let shifts = request.context_shift && tokens.len().saturating_add(output) > limit;
+                        let job = Job {
+                            prompt: tokens.len(),
+                            tokens,
+                            answer,
+                            sink,
+                            place,
+                            cache: request.cache_prompt && !shifts,
+                            shift: request.context_shift,
+                            running: None,
+                            waits_since: None,
+                            active,
+                        };
+                        inbox.push(job);
+                    }
+                    Err(error) => {
+                        drop(place);
+                        // an unloaded model says that it was shut down; its requests were cancelled
+                        let error = if cancel.is_cancelled() { cancel.reason() } else { error };
+                        active.fail(&sink, error, false);
+                    }
+                }
+            })
+            .await;
+        });
+        stream
+    }
+
+    /// The prompt's tokens, and an answer to begin.
+    fn prepare(&self, request: &Request, asked: Instant) -> Result<(Vec<Token>, Answer)> {
+        let loaded = self.loaded()?;
+        request.options.validate()?;
+        let tokens = answer::prompt_tokens(&loaded, &self.0.template, &request.prompt)?;
+        let limit = self.0.context.context_for(&loaded);
+        answer::check_room(tokens.len(), &request.options, request.context_shift, limit)?;
+        let answer = Answer::new(&loaded, &request.options, &tokens, asked)?;
+        Ok((tokens, answer))
     }
 
     /// Starts a request, in the session of a slot or one of its own.
@@ -297,25 +396,26 @@ impl Model {
 }
 
 /// One request in the model's list, until it is dropped.
-struct Active {
+#[derive(Debug)]
+pub(crate) struct Active {
     model: Model,
     cancel: CancelHandle,
 }
 
 impl Active {
-    fn new(model: Model, cancel: CancelHandle) -> Self {
+    pub(super) fn new(model: Model, cancel: CancelHandle) -> Self {
         lock(&model.0.active).push(cancel.clone());
         model.0.count.send_modify(|count| *count += 1);
         Self { model, cancel }
     }
 
     /// Counts how it ended.
-    fn ended(&self, outcome: Outcome) {
+    pub(super) fn ended(&self, outcome: Outcome) {
         self.model.0.counters.ended(outcome);
     }
 
     /// Ends it with an error, which came before or after the work began.
-    fn fail(&self, sink: &Sink, error: Error, begun: bool) {
+    pub(super) fn fail(&self, sink: &Sink, error: Error, begun: bool) {
         self.ended(Outcome::of(&error, begun));
         sink.fail(error);
     }

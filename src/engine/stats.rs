@@ -1,6 +1,6 @@
 //! What a model is doing and has done, as plain data for metrics.
 
-use crate::error::Error;
+use crate::{error::Error, sys};
 use serde::Serialize;
 use std::{
     sync::{
@@ -70,6 +70,18 @@ pub struct DeviceMemory {
     pub compute: u64,
 }
 
+/// What a context and its model take, by device.
+pub(crate) fn memory(parts: &[sys::Memory]) -> Vec<DeviceMemory> {
+    let mut all = vec![];
+    for part in parts {
+        let of_device = device(&mut all, &part.device.to_string_lossy());
+        of_device.weights += part.weights as u64;
+        of_device.kv_cache += part.cache as u64;
+        of_device.compute += part.compute as u64;
+    }
+    all
+}
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -126,9 +138,13 @@ impl Counters {
         self.prefill_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
-    /// Tokens were generated in this time.
-    pub(crate) fn decoded(&self, tokens: usize, time: Duration) {
-        self.generated_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    /// A token was generated.
+    pub(crate) fn generated(&self) {
+        self.generated_tokens.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So much time went into generating.
+    pub(crate) fn decoded(&self, time: Duration) {
         self.decode_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
 

@@ -284,6 +284,38 @@ const _: () = {
     ["Offset of field: ggml_device_profile::lost"]
         [::core::mem::offset_of!(ggml_device_profile, lost) - 188usize];
 };
+pub mod ggml_device_buffers {
+    pub type Type = ::core::ffi::c_uint;
+    pub const GGML_DEVICE_BUFFERS_SHARED: Type = 0;
+    pub const GGML_DEVICE_BUFFERS_MANAGED: Type = 1;
+    pub const GGML_DEVICE_BUFFERS_PRIVATE: Type = 2;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_device_plan {
+    pub concurrent: bool,
+    pub buffers: ggml_device_buffers::Type,
+    pub map_host_memory: bool,
+    pub staging: u32,
+    pub block: u64,
+    pub command_buffers: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_device_plan"][::core::mem::size_of::<ggml_device_plan>() - 32usize];
+    ["Alignment of ggml_device_plan"][::core::mem::align_of::<ggml_device_plan>() - 8usize];
+    ["Offset of field: ggml_device_plan::concurrent"]
+        [::core::mem::offset_of!(ggml_device_plan, concurrent) - 0usize];
+    ["Offset of field: ggml_device_plan::buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, buffers) - 4usize];
+    ["Offset of field: ggml_device_plan::map_host_memory"]
+        [::core::mem::offset_of!(ggml_device_plan, map_host_memory) - 8usize];
+    ["Offset of field: ggml_device_plan::staging"]
+        [::core::mem::offset_of!(ggml_device_plan, staging) - 12usize];
+    ["Offset of field: ggml_device_plan::block"][::core::mem::offset_of!(ggml_device_plan, block) - 16usize];
+    ["Offset of field: ggml_device_plan::command_buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, command_buffers) - 24usize];
+};
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct ggml_backend_device {
@@ -818,6 +850,23 @@ pub type inf_log_fn = ::core::option::Option<
 >;
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct inf_memory {
+    pub device: *const ::core::ffi::c_char,
+    pub weights: usize,
+    pub cache: usize,
+    pub compute: usize,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_memory"][::core::mem::size_of::<inf_memory>() - 32usize];
+    ["Alignment of inf_memory"][::core::mem::align_of::<inf_memory>() - 8usize];
+    ["Offset of field: inf_memory::device"][::core::mem::offset_of!(inf_memory, device) - 0usize];
+    ["Offset of field: inf_memory::weights"][::core::mem::offset_of!(inf_memory, weights) - 8usize];
+    ["Offset of field: inf_memory::cache"][::core::mem::offset_of!(inf_memory, cache) - 16usize];
+    ["Offset of field: inf_memory::compute"][::core::mem::offset_of!(inf_memory, compute) - 24usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
@@ -833,6 +882,8 @@ unsafe extern "C" {
     pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_embd_out(model: *const llama_model) -> i32;
+    pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
     pub fn llama_model_desc(model: *const llama_model, buf: *mut ::core::ffi::c_char, buf_size: usize)
@@ -854,6 +905,7 @@ unsafe extern "C" {
     ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
+    pub fn inf_device_set_plan(device: ggml_backend_dev_t, plan: *const ggml_device_plan) -> bool;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,
@@ -871,10 +923,11 @@ unsafe extern "C" {
     pub fn inf_context_free(context: *mut llama_context, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_decode(
         context: *mut llama_context,
-        tokens: *const llama_token,
         n: i32,
-        pos: llama_pos,
-        all_logits: bool,
+        tokens: *const llama_token,
+        pos: *const llama_pos,
+        seq: *const llama_seq_id,
+        output: *const i8,
         result: *mut i32,
         error: *mut inf_error,
     ) -> inf_status::Type;
@@ -884,10 +937,51 @@ unsafe extern "C" {
         logits: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
-    pub fn inf_rewind(
+    pub fn inf_embedding(
         context: *mut llama_context,
+        i: i32,
+        embedding: *mut *const f32,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_rm(
+        context: *mut llama_context,
+        seq: llama_seq_id,
         from: llama_pos,
+        to: llama_pos,
         removed: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_cp(
+        context: *mut llama_context,
+        from: llama_seq_id,
+        into: llama_seq_id,
+        to: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_add(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        from: llama_pos,
+        delta: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_range(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        least: *mut llama_pos,
+        most: *mut llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_can_shift(
+        context: *mut llama_context,
+        can: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_context_memory(
+        context: *mut llama_context,
+        parts: *mut inf_memory,
+        n: usize,
+        count: *mut usize,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_state_size(
@@ -1037,5 +1131,6 @@ unsafe extern "C" {
         operation: *mut *const ::core::ffi::c_char,
         device: *mut *const ::core::ffi::c_char,
     ) -> bool;
+    pub fn inf_trim_memory();
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

@@ -12,8 +12,10 @@ mod log;
 mod model;
 mod sampler;
 
-pub(crate) use backend::{DeviceKind, DeviceLocation, DeviceProfile, devices};
+#[cfg(feature = "server")]
+pub(crate) use backend::trim_memory;
+pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 pub(crate) use call::{Failure, engine};
-pub(crate) use context::{CacheKind, Context, ContextParams, Decoded, FlashAttention};
+pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};
 pub(crate) use sampler::Sampler;

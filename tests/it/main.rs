@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod gguf;
@@ -11,3 +13,7 @@ mod gguf;
 mod gguf_fuzz;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod registry;
+#[cfg(test)]
+mod scheduler;
