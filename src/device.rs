@@ -6,7 +6,7 @@ mod profile;
 mod select;
 mod split;
 
-pub use facts::{Facts, Families, Location, Vendor};
+pub use facts::{Facts, Families, Location, Provenance, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;

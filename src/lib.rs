@@ -48,7 +48,7 @@ mod version;
 
 pub use device::{
     Buffers, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families, Location, Plan,
-    Vendor, devices,
+    Provenance, Vendor, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

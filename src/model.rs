@@ -76,6 +76,19 @@ pub struct LoadedModel {
     fingerprint: OnceLock<Result<String, String>>,
 }
 
+impl ModelSource {
+    /// How the model would be run with these options; nothing is loaded.
+    pub(crate) fn plan(&self, options: &LoadOptions) -> Result<Plan> {
+        let gguf = match self {
+            ModelSource::File(path) => Gguf::open(path)?,
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => builtin_header()?,
+        };
+        gguf.validate_for_llama()?;
+        Ok(options.device.place(&gguf, Wishes { mmap: options.mmap })?.plan)
+    }
+}
+
 impl LoadedModel {
     /// Checks the file's header, then loads it. `progress` is told the fraction done, from 0 to 1, a few hundred times;
     /// when it breaks, everything loaded so far is freed and the error is [`Error::LoadCancelled`].
