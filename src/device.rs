@@ -147,6 +147,24 @@ impl DeviceSelect {
     }
 }
 
+/// Gives memory that was freed back to the system. The C library keeps much of it otherwise, above all what many threads
+/// freed; it takes milliseconds, and blocks.
+#[cfg(feature = "server")]
+pub(crate) fn trim_memory() {
+    sys::trim_memory();
+}
+
+/// The devices with their free memory; of the host's, what new allocations can have where the system tells.
+#[cfg(feature = "server")]
+pub(crate) fn devices_now() -> Vec<Device> {
+    // a backend that fails to start has failed at the load already
+    let mut all = devices().unwrap_or_default();
+    for device in all.iter_mut().filter(|device| device.kind == DeviceKind::Cpu) {
+        device.memory_free = host_memory_available().unwrap_or(device.memory_free);
+    }
+    all
+}
+
 /// Memory that new allocations can have without swapping, in bytes, where the system tells (Linux).
 pub(crate) fn host_memory_available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,7 +1,7 @@
 //! What the server counts, and all of it as Prometheus' text format.
 
 use super::app::{App, Phase};
-use crate::{device::devices, engine::ModelState, error::Error};
+use crate::{device::devices_now, engine::ModelState, error::Error};
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
@@ -324,8 +324,7 @@ fn memory(page: &mut Page) {
     if let Some(bytes) = resident_bytes() {
         page.one("process_resident_memory_bytes", "gauge", "Memory of this process in RAM.", bytes);
     }
-    // a backend that fails to start has failed at the load already
-    let devices = devices().unwrap_or_default();
+    let devices = devices_now();
     page.head("inferno_device_memory_bytes", "gauge", "Memory of a device, all of it and what is free.");
     for device in &devices {
         for (state, bytes) in [("total", device.memory_total), ("free", device.memory_free)] {

@@ -18,6 +18,13 @@ pub(crate) fn init() -> Result<(), Failure> {
     .clone()
 }
 
+/// Gives memory that was freed back to the system, where the C library keeps it.
+#[cfg(feature = "server")]
+pub(crate) fn trim_memory() {
+    // SAFETY: takes nothing; the allocator locks for itself.
+    unsafe { ffi::inf_trim_memory() }
+}
+
 /// What sort of device ggml says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceKind {

@@ -1131,5 +1131,6 @@ unsafe extern "C" {
         operation: *mut *const ::core::ffi::c_char,
         device: *mut *const ::core::ffi::c_char,
     ) -> bool;
+    pub fn inf_trim_memory();
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

@@ -12,6 +12,8 @@ mod log;
 mod model;
 mod sampler;
 
+#[cfg(feature = "server")]
+pub(crate) use backend::trim_memory;
 pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};

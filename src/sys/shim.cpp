@@ -16,6 +16,10 @@
 #include <string>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace {
 
 struct assertion_failed : std::exception {
@@ -347,6 +351,12 @@ bool inf_node_work(const ggml_tensor * node, const char ** operation, const char
     *operation = ggml_op_desc(node);
     *device = device_name(buffer ? ggml_backend_buffer_get_type(buffer) : nullptr);
     return true;
+}
+
+void inf_trim_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 inf_status inf_fail(int32_t how, inf_error * error) {

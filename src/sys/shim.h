@@ -131,6 +131,9 @@ enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token tok
 // that computes nothing, such as a view.
 bool inf_node_work(const struct ggml_tensor * node, const char ** operation, const char ** device);
 
+// Gives memory that was freed back to the system, where the C library keeps it (glibc).
+void inf_trim_memory(void);
+
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);
 
