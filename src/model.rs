@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, DeviceSelect, Plan, Wishes},
+    device::{self, Buffers, DeviceSelect, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -122,6 +122,11 @@ impl LoadedModel {
                 let mut model = Self::load_file(file.path(), &options, progress)?;
                 model.fingerprint()?;
                 model.path = crate::builtin::NAME.into();
+                let reason = "the built-in model goes through a file that is deleted once it is read";
+                model.plan.mmap.reason = reason.into();
+                for device in model.plan.devices.iter_mut().filter(|d| d.buffers.value == Buffers::Shared) {
+                    device.maps_file.reason = reason.into();
+                }
                 Ok(Arc::new(model))
             }
         }
