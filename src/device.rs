@@ -7,7 +7,7 @@ mod select;
 mod split;
 mod weights;
 
-pub use facts::{Facts, Families, Location, Vendor};
+pub use facts::{Facts, Families, Location, Provenance, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;

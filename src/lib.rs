@@ -48,7 +48,7 @@ mod version;
 
 pub use device::{
     Buffers, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families,
-    Location, Plan, Vendor, cpu_weights, devices,
+    Location, Plan, Provenance, Vendor, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

@@ -656,6 +656,9 @@ pub(crate) struct InfoArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevicesArgs {
+    /// Show the plans for this GGUF file; without one, for the small model that is built in.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
     /// Write one JSON array.
     #[arg(long)]
     pub(crate) json: bool,

@@ -98,6 +98,16 @@ fn memset_tensor_fills_only_its_range() {
     passes("apple-m1", &[], &["memset_range"]);
 }
 
+// metal-follows-a-plan
+
+#[test]
+fn every_plan_computes_the_same() {
+    for device in ["amd-rdna1", "apple-m1"] {
+        passes(device, &[("STRICT", "1")], &["plans"]);
+    }
+    passes("amd-rdna1", &[("FAULTS", "no-copy-alignment")], &["plans"]);
+}
+
 // metal-fa-vec-stays-inside-its-threadgroup-memory, metal-fa-vec-reads-p-before-it-is-reused
 
 #[test]
