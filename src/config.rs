@@ -22,7 +22,7 @@ pub use overrides::{
 pub use server::{ServerConfig, WorkerConfig};
 
 use crate::device::DeviceSelect;
-use crate::engine::EngineOptions;
+use crate::engine::{BatchOptions, EngineOptions};
 use crate::error::{Error, Result};
 use crate::model::LoadOptions;
 use crate::sampling::{Problem, SampleOptions};
@@ -80,8 +80,8 @@ pub struct BackendConfig {
     /// `auto`, `cpu`, or a device as `inferno devices` lists it: short name, full name, registry id or index; several with
     /// commas between.
     pub device: String,
-    /// Whether the model file is mapped into memory rather than read.
-    pub mmap: bool,
+    /// Whether the model file is mapped into memory rather than read; `None`: as is best for the devices.
+    pub mmap: Option<bool>,
     /// Whether weights are packed for the CPU's fastest kernels, as a copy in memory. Without, the mapped file is shared
     /// with other processes and can be dropped by the system.
     pub repack: bool,
@@ -105,6 +105,19 @@ pub struct EngineConfig {
     pub max_concurrent_requests: u32,
     /// Requests that wait for their turn; more are turned away. Up to [`MAX_QUEUED_REQUESTS`].
     pub max_queued_requests: u32,
+    /// Whether a server runs the requests to one model together in one context.
+    pub batching: bool,
+    /// Requests that run together, 1 to [`BatchOptions::MOST_SEQUENCES`]; `None`: `max_concurrent_requests`, or the most
+    /// where that is less.
+    pub max_sequences: Option<u32>,
+    /// Tokens of a step, as in [`BatchOptions::step_tokens`].
+    pub step_tokens: Option<u32>,
+    /// Cells of the KV cache that requests share, as in [`BatchOptions::kv_cells`].
+    pub kv_cells: Option<u32>,
+    /// Seconds after which a server unloads a model that nobody uses, above 0; `None`: never.
+    pub idle_unload: Option<f32>,
+    /// Bytes that all models of a server may take together; `None`: what the machine has.
+    pub memory_budget: Option<u64>,
 }
 
 /// `[log]`: what is logged, always to stderr.
@@ -169,6 +182,12 @@ impl Default for EngineConfig {
         EngineConfig {
             max_concurrent_requests: count(options.max_concurrent_requests),
             max_queued_requests: count(options.max_queued_requests),
+            batching: true,
+            max_sequences: None,
+            step_tokens: None,
+            kv_cells: None,
+            idle_unload: None,
+            memory_budget: None,
         }
     }
 }
@@ -332,7 +351,33 @@ impl EngineConfig {
         }
     }
 
+    /// How a server batches requests; `None` where each has a context of its own.
+    pub fn batch_options(&self) -> Option<BatchOptions> {
+        let sequences = self
+            .max_sequences
+            .map_or_else(|| size(self.max_concurrent_requests).min(BatchOptions::MOST_SEQUENCES), size);
+        let mut options = BatchOptions::default().with_max_sequences(sequences);
+        options.step_tokens = self.step_tokens.map(size);
+        options.kv_cells = self.kv_cells.map(size);
+        self.batching.then_some(options)
+    }
+
+    /// How long a server keeps a model that nobody uses.
+    pub fn idle_unload(&self) -> Option<std::time::Duration> {
+        self.idle_unload.map(std::time::Duration::from_secs_f32)
+    }
+
     fn check(&self) -> Result<(), Problem> {
+        const LONGEST: f32 = 31_536_000.0;
+        if let Some(seconds) = self.idle_unload
+            && !(seconds > 0.0 && seconds <= LONGEST)
+        {
+            let what = format!("{seconds} is out of range: above 0 to {LONGEST} seconds");
+            return Err(Problem::new("idle_unload", what));
+        }
+        if self.memory_budget == Some(0) {
+            return Err(Problem::new("memory_budget", "0 bytes hold no model"));
+        }
         for (field, requests, least, most) in [
             ("max_concurrent_requests", self.max_concurrent_requests, 1, MAX_CONCURRENT_REQUESTS),
             ("max_queued_requests", self.max_queued_requests, 0, MAX_QUEUED_REQUESTS),
@@ -343,6 +388,12 @@ impl EngineConfig {
                     format!("{requests} is out of range: {least} to {most} requests"),
                 ));
             }
+        }
+        if let Some(options) = self.batch_options() {
+            options.validate().map_err(|error| match error {
+                Error::InvalidRequest { field, what } => Problem::new(field, what),
+                other => Problem::new("batching", other.to_string()),
+            })?;
         }
         Ok(())
     }

@@ -47,7 +47,8 @@ pub mod text;
 mod version;
 
 pub use device::{
-    CpuWeights, Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, cpu_weights, devices,
+    Buffers, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families,
+    Location, Plan, Vendor, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

@@ -16,6 +16,10 @@
 #include <string>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace {
 
 struct assertion_failed : std::exception {
@@ -114,6 +118,17 @@ bool inf_device_profile(ggml_backend_dev_t device, ggml_device_profile * profile
         return false;
     }
     get(device, profile);
+    return true;
+}
+
+bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * plan) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto set = reinterpret_cast<ggml_backend_dev_set_plan_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_set_plan"));
+    if (!set) {
+        return false;
+    }
+    set(device, plan);
     return true;
 }
 
@@ -347,6 +362,21 @@ bool inf_node_work(const ggml_tensor * node, const char ** operation, const char
     *operation = ggml_op_desc(node);
     *device = device_name(buffer ? ggml_backend_buffer_get_type(buffer) : nullptr);
     return true;
+}
+
+void inf_trim_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+void inf_keep_little_memory(void) {
+#ifdef __GLIBC__
+    // by default a large block that is freed raises both thresholds, up to 32 and 64 MiB in each arena
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mallopt(M_ARENA_MAX, 4);
+#endif
 }
 
 inf_status inf_fail(int32_t how, inf_error * error) {

@@ -26,6 +26,9 @@ typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
 // The profile of a device. False where its backend has none to give.
 bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * profile);
 
+// Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
+bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
+
 // The layout that the CPU backend packs weights into: the name of the first of its buffer types for that, NULL where it
 // has none. The string is static.
 const char * inf_cpu_weight_layout(void);
@@ -131,6 +134,11 @@ enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token tok
 // What a node of a graph computes, and the device that does; both names live as long as the process. False for a node
 // that computes nothing, such as a view.
 bool inf_node_work(const struct ggml_tensor * node, const char ** operation, const char ** device);
+
+// Gives memory that was freed back to the system, where the C library keeps it (glibc).
+void inf_trim_memory(void);
+// From now on the C library keeps little of what is freed: few arenas, and thresholds that do not grow (glibc).
+void inf_keep_little_memory(void);
 
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);

@@ -30,7 +30,8 @@ fn weights_are_packed_into_panels() {
 
 /// The negative log-probability of a held-out text, in nats a token.
 fn nats(model: &Arc<LoadedModel>, threads: usize) -> f64 {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/eval/heldout.txt")).unwrap();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/eval/heldout.txt")).unwrap();
     let text: String = text.chars().take(2000).collect();
     let tokens = model.tokenize(&text, Tokenize { add_special: true, parse_special: false }).unwrap();
     let mut options = ContextOptions::default();
@@ -68,10 +69,17 @@ fn panel_kernels_are_as_exact_as_ggmls() {
         .args(["-std=c++17", "-O1", "-w", "-o"])
         .arg(&program)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cpu/panels.cpp"))
-        .args(["ggml/include", "ggml/src", "ggml/src/ggml-cpu"].map(|dir| format!("-I{}", tree.join(dir).display())))
+        .args(
+            ["ggml/include", "ggml/src", "ggml/src/ggml-cpu"]
+                .map(|dir| format!("-I{}", tree.join(dir).display())),
+        )
         .arg(tree.parent().unwrap().join("libinferno_llama.a"))
         .args(flags.contains("OpenMP").then_some("-lgomp"))
-        .args(if cfg!(target_os = "macos") { &["-framework", "Accelerate"][..] } else { &["-lm", "-lpthread", "-ldl"] })
+        .args(if cfg!(target_os = "macos") {
+            &["-framework", "Accelerate"][..]
+        } else {
+            &["-lm", "-lpthread", "-ldl"]
+        })
         .output()
         .unwrap();
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));

@@ -16,6 +16,8 @@ mod gguf_fuzz;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod memories;
+#[cfg(test)]
 mod registry;
 #[cfg(test)]
 mod scheduler;

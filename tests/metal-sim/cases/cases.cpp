@@ -457,8 +457,8 @@ static bool lanes() {
 // A type of each way in which a row's blocks are divided among 32 lanes, for the mat-vec kernel and for mul_mv_ext.
 static bool vectors() {
     bool passed = true;
-    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K,
-                           GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL}) {
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K,
+                           GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL}) {
         for (int64_t columns : {1, 4}) {
             const double error = product_error(type, 1.0f, 768, 21, columns);
             passed &= check(error <= 1e-10, "%s, %d columns: error %.3g", ggml_type_name(type), (int) columns, error);
