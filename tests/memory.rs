@@ -40,9 +40,9 @@ async fn unloading_returns_the_memory() {
         let returned = loaded.saturating_sub(left[left.len() - 1].0);
         assert!(returned >= cache - cache / 20, "{returned} of {cache} bytes were returned");
     }
-    // one copy of the weights may stay with the allocator, and some of the heaps of threads that came and went; a leak would
+    // a copy of the weights may stay with the allocator, and as much in heaps of threads that came and went; a leak would
     // be seven copies
     let (first, weights) = left[0];
     let grown = left[7].0.saturating_sub(first);
-    assert!(grown <= 2 * weights, "{left:?}");
+    assert!(grown <= 3 * weights, "{left:?}");
 }
