@@ -159,6 +159,9 @@ pub(crate) struct ModelArgs {
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
+    /// Keep the weights as the file has them: the CPU is slower, and a mapped file needs no copy in memory.
+    #[arg(long)]
+    no_repack: bool,
 }
 
 impl ModelArgs {
@@ -176,6 +179,7 @@ impl ModelArgs {
             cache_type_v: self.cache_type_v,
             device: self.device,
             mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
+            repack: self.no_repack.then_some(false),
         };
     }
 }
@@ -652,6 +656,9 @@ pub(crate) struct InfoArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevicesArgs {
+    /// Show the plans for this GGUF file; without one, for the small model that is built in.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
     /// Write one JSON array.
     #[arg(long)]
     pub(crate) json: bool,
@@ -778,6 +785,7 @@ mod tests {
                 ("log", _) => format!("log-{key}"),
                 (_, "gpu_enabled") => continue,
                 ("worker", "id") => "worker-id".to_owned(),
+                (_, "repack") => "no-repack".to_owned(),
                 _ => key.replace('_', "-"),
             };
             let serves = matches!(section, "server" | "worker" | "engine");
