@@ -17,27 +17,32 @@ async fn unloading_returns_the_memory() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/spark-7m-q8_0.gguf");
     let mut load = LoadOptions::default();
     load.mmap = Some(false);
-    let batching = BatchOptions::default().with_max_sequences(4).with_kv_cells(8192);
+    let batching = BatchOptions::default().with_max_sequences(4).with_kv_cells(16384);
     let builder = Model::builder(path).with_context(256).with_load_options(load).with_batching(batching);
     let registry = Registry::builder().add(ModelEntry::new("a", builder)).build().expect("one model");
     let mut left = vec![];
-    for _ in 0..4 {
+    for _ in 0..8 {
         let model = registry.get("a").await.expect("it loads");
         let options = SampleOptions::default().with_max_tokens(20);
         let requests = (0..4).map(|_| model.submit(Request::new("The").with_options(options.clone())));
         for request in requests.collect::<Vec<_>>() {
             request.collect().await.expect("an answer");
         }
-        let memory: u64 = model.stats().memory.iter().map(|device| device.weights + device.kv_cache).sum();
-        assert!(memory > 16 << 20, "{memory} bytes are too few to be seen");
+        let memory = model.stats().memory;
+        let weights: u64 = memory.iter().map(|device| device.weights).sum();
+        let cache: u64 = memory.iter().map(|device| device.kv_cache).sum();
+        assert!(weights > 4 << 20 && cache > 48 << 20, "{memory:?} is too little to be seen");
         let loaded = resident();
         drop(model);
         assert!(registry.unload("a").await.expect("it is known"));
-        left.push(resident());
-        let returned = loaded.saturating_sub(left[left.len() - 1]);
-        assert!(returned >= memory - memory / 20, "{returned} of {memory} bytes were returned");
+        left.push((resident(), weights));
+        // what is above 32 MiB goes back to the system; glibc may keep less, such as these weights, for the next load
+        let returned = loaded.saturating_sub(left[left.len() - 1].0);
+        assert!(returned >= cache - cache / 20, "{returned} of {cache} bytes were returned");
     }
-    // the first round leaves what the process keeps: threads, the allocator's own
-    let grown = left[3].saturating_sub(left[0]);
-    assert!(grown <= 2 << 20, "{left:?}");
+    // a copy of the weights may stay with the allocator, and as much in heaps of threads that came and went; a leak would
+    // be seven copies
+    let (first, weights) = left[0];
+    let grown = left[7].0.saturating_sub(first);
+    assert!(grown <= 3 * weights, "{left:?}");
 }
