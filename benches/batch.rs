@@ -9,7 +9,7 @@
 //! get more of it.
 
 use inferno::{BatchOptions, ContextOptions, Engine, EngineOptions, Model, Prompt, Request, SampleOptions};
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
 const STREAMS: [usize; 5] = [1, 2, 4, 8, 16];
 
@@ -47,9 +47,11 @@ fn main() {
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let model = runtime.block_on(builder.load()).expect("the model loads");
-    println!("{} threads, prompts of {prompt} tokens ({shared} shared), {output} generated", threads);
-    println!("| streams | together t/s | apart t/s | ratio | TTFT s | apart | CPU ms/token | apart |");
-    println!("|---|---|---|---|---|---|---|---|");
+    let mut out = std::io::stdout();
+    let line = format!("{threads} threads, prompts of {prompt} tokens ({shared} shared), {output} generated");
+    writeln!(out, "{line}").expect("stdout is open");
+    let head = "| streams | together t/s | apart t/s | ratio | TTFT s | apart | CPU ms/token | apart |";
+    writeln!(out, "{head}\n|---|---|---|---|---|---|---|---|").expect("stdout is open");
     let mut run = 0;
     for streams in STREAMS {
         let mut ways = [(); 2].map(|()| Figures { speed: vec![], first: vec![], cpu: vec![] });
@@ -66,7 +68,8 @@ fn main() {
         }
         let [together, apart] =
             ways.map(|mut way| (median(&mut way.speed), median(&mut way.first), median(&mut way.cpu)));
-        println!(
+        writeln!(
+            out,
             "| {streams} | {:.1} | {:.1} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} |",
             together.0,
             apart.0,
@@ -75,7 +78,8 @@ fn main() {
             apart.1,
             together.2,
             apart.2
-        );
+        )
+        .expect("stdout is open");
     }
 }
 

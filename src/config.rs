@@ -82,6 +82,9 @@ pub struct BackendConfig {
     pub device: String,
     /// Whether the model file is mapped into memory rather than read; `None`: as is best for the devices.
     pub mmap: Option<bool>,
+    /// Whether weights are packed for the CPU's fastest kernels, as a copy in memory. Without, the mapped file is shared
+    /// with other processes and can be dropped by the system.
+    pub repack: bool,
 }
 
 /// `[model]`: which model is run.
@@ -167,6 +170,7 @@ impl Default for BackendConfig {
             cache_type_v: context.cache_type_v,
             device: "auto".to_owned(),
             mmap: LoadOptions::default().mmap,
+            repack: LoadOptions::default().repack,
         }
     }
 }
@@ -257,7 +261,7 @@ impl BackendConfig {
             true => self.device.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
             false => DeviceSelect::Cpu,
         };
-        LoadOptions { device, mmap: self.mmap, ..LoadOptions::default() }
+        LoadOptions { device, mmap: self.mmap, repack: self.repack }
     }
 
     /// The options with which a context is made.

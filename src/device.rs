@@ -5,11 +5,13 @@ mod policy;
 mod profile;
 mod select;
 mod split;
+mod weights;
 
 pub use facts::{Facts, Families, Location, Provenance, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
+pub use weights::CpuWeights;
 
 use crate::{
     error::{Error, Result},
@@ -89,6 +91,15 @@ pub fn devices() -> Result<Vec<Device>> {
         .collect())
 }
 
+/// How a CPU of this machine would hold weights that are loaded with these settings.
+///
+/// # Errors
+/// [`Error::Engine`] where a backend fails to start.
+pub fn cpu_weights(repack: bool, mmap: bool) -> Result<CpuWeights> {
+    let layout = sys::cpu_weight_layout().map_err(|failure| engine("devices", &failure))?;
+    Ok(CpuWeights::choose(layout.as_deref(), repack, mmap))
+}
+
 /// The first of these devices that is gone, as an error; for a failure that this explains.
 pub(crate) fn lost(names: &[String]) -> Option<Error> {
     let all = devices().ok()?;
@@ -152,6 +163,13 @@ impl DeviceSelect {
 #[cfg(feature = "server")]
 pub(crate) fn trim_memory() {
     sys::trim_memory();
+}
+
+/// For programs that serve for a long time: from now on glibc keeps little of the memory that is freed, for the whole process.
+/// By default it keeps up to 64 MiB for each of many arenas, as one large request after the other teaches it to.
+#[cfg(feature = "server")]
+pub fn keep_little_memory() {
+    sys::keep_little_memory();
 }
 
 /// The devices with their free memory; of the host's, what new allocations can have where the system tells.

@@ -47,8 +47,8 @@ pub mod text;
 mod version;
 
 pub use device::{
-    Buffers, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families, Location, Plan,
-    Provenance, Vendor, devices,
+    Buffers, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families,
+    Location, Plan, Provenance, Vendor, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

@@ -38,8 +38,9 @@ pub struct LoadOptions {
     /// between processes and can be dropped by the system; read weights stay usable when the file is overwritten. A
     /// graphics card with memory of its own reads mapped weights over the link to the host, for every token.
     pub mmap: Option<bool>,
-    /// Let the CPU backend repack weights into the layout of its fastest kernels: faster prompts, a slower load, and
-    /// a copy of those weights in memory in place of the mapped file.
+    /// Pack the weights that the CPU computes with into the layout of its fastest kernels: faster prompts and
+    /// generation, a load that takes as long as copying them, and a copy of those weights in memory in place of the
+    /// mapped file. [`cpu_weights`](crate::cpu_weights) tells which layout.
     pub repack: bool,
 }
 
@@ -148,6 +149,9 @@ impl LoadedModel {
             mmap: plan.mmap.value,
             repack: options.repack,
         };
+        // the CPU holds at least the embedding, and all that no graphics device takes
+        let weights = device::cpu_weights(options.repack, params.mmap)?;
+        tracing::info!(%weights, "weights on the CPU");
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
             .map_err(|failure| {
                 device::lost(&names).unwrap_or_else(|| match failure {

@@ -16,7 +16,7 @@ fn resident() -> u64 {
 async fn unloading_returns_the_memory() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/spark-7m-q8_0.gguf");
     let mut load = LoadOptions::default();
-    load.mmap = false;
+    load.mmap = Some(false);
     let batching = BatchOptions::default().with_max_sequences(4).with_kv_cells(8192);
     let builder = Model::builder(path).with_context(256).with_load_options(load).with_batching(batching);
     let registry = Registry::builder().add(ModelEntry::new("a", builder)).build().expect("one model");

@@ -159,6 +159,9 @@ pub(crate) struct ModelArgs {
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
+    /// Keep the weights as the file has them: the CPU is slower, and a mapped file needs no copy in memory.
+    #[arg(long)]
+    no_repack: bool,
 }
 
 impl ModelArgs {
@@ -176,6 +179,7 @@ impl ModelArgs {
             cache_type_v: self.cache_type_v,
             device: self.device,
             mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
+            repack: self.no_repack.then_some(false),
         };
     }
 }
@@ -781,6 +785,7 @@ mod tests {
                 ("log", _) => format!("log-{key}"),
                 (_, "gpu_enabled") => continue,
                 ("worker", "id") => "worker-id".to_owned(),
+                (_, "repack") => "no-repack".to_owned(),
                 _ => key.replace('_', "-"),
             };
             let serves = matches!(section, "server" | "worker" | "engine");

@@ -6,7 +6,10 @@ use super::{
     output, runtime,
     settings::Settings,
 };
-use inferno::{Model, ModelBuilder, ModelEntry, Registry, server::Server};
+use inferno::{
+    Model, ModelBuilder, ModelEntry, Registry,
+    server::{Server, keep_little_memory},
+};
 use std::future::Future;
 
 pub(crate) fn serve(args: ServeArgs, global: &GlobalArgs) -> Result<(), Failure> {
@@ -32,6 +35,7 @@ pub(crate) fn worker(args: WorkerArgs, global: &GlobalArgs) -> Result<(), Failur
 }
 
 fn run(settings: &Settings) -> Result<(), Failure> {
+    keep_little_memory();
     let registry = registry(settings)?;
     runtime()?.block_on(async {
         // before the address is told: who knows it may already want the end

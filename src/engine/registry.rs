@@ -57,6 +57,7 @@ pub struct RegistryBuilder {
 
 impl RegistryBuilder {
     /// Adds a model; the first is the default.
+    #[expect(clippy::should_implement_trait, reason = "nobody adds a model by `+`")]
     pub fn add(mut self, entry: ModelEntry) -> Self {
         self.entries.push(entry);
         self

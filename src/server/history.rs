@@ -144,20 +144,18 @@ pub(super) async fn sample(app: Arc<App>) {
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut last = ticks.tick().await;
-    // samples since something ran; `None` when its memory was given back
-    let mut quiet = None;
+    // samples since something ran, and the answers of which all memory was given back
+    let (mut quiet, mut trimmed) = (0, 0);
     loop {
         let now = ticks.tick().await;
         app.history.take(&app, now - last);
         last = now;
-        quiet = match (app.at_work(), quiet) {
-            (0, Some(QUIET)) => {
-                // what many requests took at their worst is not kept for the next ones
-                let _ = tokio::task::spawn_blocking(trim_memory).await;
-                None
-            }
-            (0, quiet) => quiet.map(|samples| samples + 1),
-            _ => Some(0),
-        };
+        quiet = if app.at_work() == 0 { quiet + 1 } else { 0 };
+        let answers = app.metrics.answers();
+        if quiet >= QUIET && answers != trimmed {
+            // what many requests took at their worst is not kept for the next ones
+            let _ = tokio::task::spawn_blocking(trim_memory).await;
+            (quiet, trimmed) = (0, answers);
+        }
     }
 }

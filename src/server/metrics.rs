@@ -89,6 +89,11 @@ impl Metrics {
         *answers.entry((path.to_owned(), status)).or_default() += 1;
     }
 
+    /// Answers in all.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     /// A connection was accepted; it is counted until the guard is dropped.
     pub(super) fn connected(&self) -> Connected<'_> {
         self.connections.fetch_add(1, Ordering::Relaxed);

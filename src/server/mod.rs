@@ -31,6 +31,8 @@ mod request;
 mod routes;
 mod worker;
 
+pub use crate::device::keep_little_memory;
+
 use crate::{
     config::Config,
     engine::Registry,

@@ -12,9 +12,11 @@ mod log;
 mod model;
 mod sampler;
 
+pub(crate) use backend::{
+    DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, cpu_weight_layout, devices,
+};
 #[cfg(feature = "server")]
-pub(crate) use backend::trim_memory;
-pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
+pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};

@@ -132,6 +132,17 @@ bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * pla
     return true;
 }
 
+const char * inf_cpu_weight_layout(void) {
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (!cpu) {
+        return nullptr;
+    }
+    const auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu), "ggml_backend_dev_get_extra_bufts"));
+    ggml_backend_buffer_type_t * types = get ? get(cpu) : nullptr;
+    return types && *types ? ggml_backend_buft_name(*types) : nullptr;
+}
+
 inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
                           inf_error * error) {
     *model = nullptr;
@@ -356,6 +367,15 @@ bool inf_node_work(const ggml_tensor * node, const char ** operation, const char
 void inf_trim_memory(void) {
 #ifdef __GLIBC__
     malloc_trim(0);
+#endif
+}
+
+void inf_keep_little_memory(void) {
+#ifdef __GLIBC__
+    // by default a large block that is freed raises both thresholds, up to 32 and 64 MiB in each arena
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mallopt(M_ARENA_MAX, 4);
 #endif
 }
 

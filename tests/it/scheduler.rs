@@ -482,7 +482,8 @@ async fn whoever_comes_and_goes_each_has_their_own_answer() {
                 0 => story[..10 + random.below(50)].to_vec(),
                 _ => vec![],
             };
-            prompt.extend((0..1 + random.below(30)).map(|_| 300 + random.below(200) as Token));
+            prompt
+                .extend((0..1 + random.below(30)).map(|_| Token::try_from(300 + random.below(200)).unwrap()));
             let tokens = 1 + random.below(40);
             let mut options = greedy(tokens);
             options.ignore_eos = true;
@@ -544,6 +545,6 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
+        usize::try_from((self.0 >> 11) % n as u64).unwrap()
     }
 }

@@ -62,7 +62,7 @@ async fn a_failed_step_fails_its_requests_and_the_engine_lives() {
         assert_eq!(waits.collect().await.unwrap().text, expected, "{failure:?}");
         assert_eq!(model.submit(request("The cat", 20)).collect().await.unwrap().text, expected);
         let stats = until(&model, |stats| stats.running + stats.queued == 0).await;
-        assert_eq!(stats.outcomes.failed as usize, 2 * (round + 1));
+        assert_eq!(stats.outcomes.failed, 2 * (round as u64 + 1));
         assert_eq!(stats.kv_cells_total, 512, "the context is one");
     }
     let other = model.clone();
