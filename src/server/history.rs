@@ -134,7 +134,6 @@ impl History {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for a chart")]
 fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b as f64
 }

@@ -316,7 +316,6 @@ fn models(app: &App, page: &mut Page) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus' values are floats")]
 fn float(n: u64) -> f64 {
     n as f64
 }
