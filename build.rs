@@ -41,8 +41,11 @@ fn main() -> ExitCode {
 fn build() -> Result<(), String> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["build.rs", "build", "patches", "vendor", "src/sys/shim.h", "src/sys/shim.cpp"] {
+    for path in ["build.rs", "build", "patches", "vendor"] {
         println!("cargo::rerun-if-changed={path}");
+    }
+    for file in ["guard.h", "selftest.cpp", "shim.cpp", "shim.h"] {
+        println!("cargo::rerun-if-changed=src/sys/{file}");
     }
 
     let pin = pin::Pin::read(&here.join("vendor/llama.cpp.pin"))?;

@@ -93,8 +93,9 @@ pub(crate) fn native(
 
     let sys = here.join("src/sys");
     let mut shim = base(true);
-    shim.include(&sys);
-    objects.extend(cache.with_headers(&sys, true)?.compile(shim, vec![sys.join("shim.cpp")])?);
+    shim.include(&sys).include(staged.join("src"));
+    let files = in_dir(&sys, &["selftest.cpp", "shim.cpp"]);
+    objects.extend(for_llama_cache.with_headers(&sys, true)?.compile(shim, files)?);
 
     let mut archive = cc::Build::new();
     archive
