@@ -247,7 +247,7 @@ fn main() {
     drop(loaded);
     // again with our model alone, read rather than mapped, so that what is resident is what was allocated
     let mut options = LoadOptions::default();
-    options.mmap = false;
+    options.mmap = Some(false);
     runtime.block_on(model.unload());
     let before = resident();
     let model = Model::builder(path)

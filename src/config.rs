@@ -73,8 +73,8 @@ pub struct BackendConfig {
     /// `auto`, `cpu`, or a device as `inferno devices` lists it: short name, full name, registry id or index; several with
     /// commas between.
     pub device: String,
-    /// Whether the model file is mapped into memory rather than read.
-    pub mmap: bool,
+    /// Whether the model file is mapped into memory rather than read; `None`: as is best for the devices.
+    pub mmap: Option<bool>,
 }
 
 /// `[model]`: which model is run.

@@ -1,11 +1,14 @@
 //! The devices that a model can run on, and which of them it is given.
 
 mod facts;
+mod policy;
 mod profile;
 mod select;
 mod split;
 
 pub use facts::{Facts, Families, Location, Vendor};
+pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
+pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
 
 use crate::{
@@ -93,46 +96,54 @@ pub(crate) fn lost(names: &[String]) -> Option<Error> {
     Some(Error::DeviceLost { device: gone.name })
 }
 
-/// Where a model goes.
+/// Where a model goes, and how it runs there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Placement {
-    /// At least one.
-    pub(crate) names: Vec<String>,
-    /// Native indices of the graphics devices; none for the CPU alone.
-    pub(crate) devices: Vec<usize>,
-    /// How many layers each of them holds; only where there are several.
-    pub(crate) layers: Vec<u32>,
-    /// -1 for all.
-    pub(crate) gpu_layers: i32,
+    /// The devices that were chosen, at least one.
+    pub(crate) chosen: Vec<Device>,
+    /// How they are used. It may leave them out, for the CPU.
+    pub(crate) plan: Plan,
+}
+
+impl Placement {
+    /// The devices that the plan uses, by name; at least one.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match &self.plan.devices[..] {
+            [] => {
+                let cpu = self.chosen.iter().find(|d| d.facts.is_none());
+                vec![cpu.map_or("CPU", |d| d.name.as_str()).to_owned()]
+            }
+            devices => devices.iter().map(|d| d.device.clone()).collect(),
+        }
+    }
+
+    /// The graphics devices of the plan by their native indices, and how each is used; none for the CPU alone.
+    pub(crate) fn native(&self) -> Vec<(usize, sys::DevicePlan)> {
+        let index = |name: &str| self.chosen.iter().find(|d| d.name == name).map(|d| d.index);
+        self.plan.devices.iter().filter_map(|d| Some((index(&d.device)?, d.native()))).collect()
+    }
 }
 
 impl DeviceSelect {
-    /// Chooses the devices, and checks that the weights can fit their memory.
-    pub(crate) fn place(&self, gguf: &Gguf) -> Result<Placement> {
+    /// Chooses the devices, checks that there is memory for the weights, and decides how they are used.
+    pub(crate) fn place(&self, gguf: &Gguf, wishes: Wishes) -> Result<Placement> {
         let all = devices()?;
         let chosen = self.choose(&all)?;
         let names: Vec<String> = chosen.iter().map(|d| d.name.clone()).collect();
         let needed = gguf.tensor_bytes();
-        // free memory moves; what exceeds all of it cannot ever fit
-        let total: u64 = chosen.iter().map(|d| d.memory_total).sum();
-        if chosen.iter().all(|d| d.memory_total > 0) && needed > total {
+        // free memory moves; what exceeds all of it, and that of the CPU, cannot ever fit
+        let cpu = all.iter().find(|d| d.kind == DeviceKind::Cpu && !names.contains(&d.name));
+        let memory: Vec<&Device> = chosen.iter().copied().chain(cpu).collect();
+        let total: u64 = memory.iter().map(|d| d.memory_total).sum();
+        if memory.iter().all(|d| d.memory_total > 0) && needed > total {
             return Err(Error::OutOfMemory {
                 device: names.join(", "),
                 needed,
-                free: Some(chosen.iter().map(|d| d.memory_free).sum()),
+                free: Some(memory.iter().map(|d| d.memory_free).sum()),
             });
         }
-        let graphics: Vec<&Device> = chosen
-            .iter()
-            .copied()
-            .filter(|d| matches!(d.kind, DeviceKind::Gpu | DeviceKind::IntegratedGpu))
-            .collect();
-        Ok(Placement {
-            names,
-            devices: graphics.iter().map(|d| d.index).collect(),
-            layers: if graphics.len() > 1 { split::layers(&graphics, gguf) } else { vec![] },
-            gpu_layers: if graphics.is_empty() { 0 } else { -1 },
-        })
+        let plan = policy::plan(&chosen, &ModelFacts::of(gguf), wishes);
+        Ok(Placement { chosen: chosen.into_iter().cloned().collect(), plan })
     }
 }
 
@@ -159,6 +170,50 @@ mod tests {
             memory_free: 4 << 30,
             memory_total: 4 << 30,
             facts: (kind != DeviceKind::Cpu).then_some(facts),
+        }
+    }
+
+    /// A device as its profile describes it.
+    pub(super) fn of_profile(index: usize, id: &str) -> Device {
+        let path = format!("{}/src/device/profiles/{id}.toml", env!("CARGO_MANIFEST_DIR"));
+        let table: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        let number = |key: &str| u64::try_from(table[key]["value"].as_integer().unwrap()).unwrap();
+        let small = |key: &str| u32::try_from(number(key)).unwrap();
+        let flag = |key: &str| table[key]["value"].as_bool().unwrap();
+        let facts = Facts::new(&sys::DeviceProfile {
+            name: table["name"]["value"].as_str().unwrap().into(),
+            registry_id: number("registry_id"),
+            location: match table["location"]["value"].as_str().unwrap() {
+                "external" => sys::DeviceLocation::External,
+                "slot" => sys::DeviceLocation::Slot,
+                _ => sys::DeviceLocation::BuiltIn,
+            },
+            low_power: flag("low_power"),
+            removable: flag("removable"),
+            headless: flag("headless"),
+            unified_memory: flag("unified_memory"),
+            max_buffer_size: number("max_buffer_length"),
+            max_working_set: number("recommended_max_working_set"),
+            threadgroup_memory: small("threadgroup_memory"),
+            simdgroup_width: Some(small("simdgroup_width")),
+            simdgroup_width_probed: true,
+            simdgroup_reduction: flag("simdgroup_reduction"),
+            simdgroup_matrix: flag("simdgroup_matrix"),
+            bfloat: table["bfloat"]["value"].as_str().unwrap() != "none",
+            family_apple: small("family_apple"),
+            family_mac: small("family_mac"),
+            family_common: small("family_common"),
+            family_metal: small("family_metal"),
+            lost: false,
+        });
+        Device {
+            index,
+            name: format!("MTL{index}"),
+            description: table["name"]["value"].as_str().unwrap().into(),
+            kind: if facts.is_integrated() { DeviceKind::IntegratedGpu } else { DeviceKind::Gpu },
+            memory_free: facts.max_working_set,
+            memory_total: facts.max_working_set,
+            facts: Some(facts),
         }
     }
 

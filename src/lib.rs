@@ -42,7 +42,10 @@ mod template;
 pub mod text;
 mod version;
 
-pub use device::{Device, DeviceKind, DeviceSelect, Facts, Families, Location, Vendor, devices};
+pub use device::{
+    Buffers, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families, Location, Plan,
+    Vendor, devices,
+};
 pub use engine::{
     CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
     Loading, Model, ModelBuilder, Prompt, Reply, Request, SessionSlot, TokenLogprob, TokenLogprobs, Usage,

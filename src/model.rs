@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, DeviceSelect},
+    device::{self, DeviceSelect, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -34,9 +34,10 @@ const STACK_PER_BYTE: usize = 1024;
 pub struct LoadOptions {
     /// Where it runs.
     pub device: DeviceSelect,
-    /// Map the file into memory instead of reading it. Mapped weights are shared between processes and can be dropped
-    /// by the system; read weights stay usable when the file is overwritten.
-    pub mmap: bool,
+    /// Map the file into memory instead of reading it; `None`: as is best for the devices. Mapped weights are shared
+    /// between processes and can be dropped by the system; read weights stay usable when the file is overwritten. A
+    /// graphics card with memory of its own reads mapped weights over the link to the host, for every token.
+    pub mmap: Option<bool>,
     /// Let the CPU backend repack weights into the layout of its fastest kernels: faster prompts, a slower load, and
     /// a copy of those weights in memory in place of the mapped file.
     pub repack: bool,
@@ -44,7 +45,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: DeviceSelect::Auto, mmap: true, repack: true }
+        Self { device: DeviceSelect::Auto, mmap: None, repack: true }
     }
 }
 
@@ -65,6 +66,7 @@ pub struct LoadedModel {
     gguf: Gguf,
     path: PathBuf,
     devices: Vec<String>,
+    plan: Plan,
     fingerprint: OnceLock<Result<String, String>>,
 }
 
@@ -97,7 +99,7 @@ impl LoadedModel {
                 let mut file =
                     tempfile::Builder::new().prefix("inferno-").suffix(".gguf").tempfile().map_err(fail)?;
                 std::io::Write::write_all(&mut file, crate::builtin::MODEL).map_err(fail)?;
-                let options = LoadOptions { mmap: false, ..options.clone() };
+                let options = LoadOptions { mmap: Some(false), ..options.clone() };
                 let mut model = Self::load_file(file.path(), &options, progress)?;
                 model.fingerprint()?;
                 model.path = crate::builtin::NAME.into();
@@ -113,19 +115,20 @@ impl LoadedModel {
     ) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         gguf.validate_for_llama()?;
-        let placement = options.device.place(&gguf)?;
+        let placement = options.device.place(&gguf, Wishes { mmap: options.mmap })?;
+        let (names, devices, plan) = (placement.names(), placement.native(), placement.plan);
+        log_plan(&plan);
         let params = sys::ModelParams {
-            gpu_layers: placement.gpu_layers,
-            devices: placement.devices,
-            layers: placement.layers,
-            mmap: options.mmap,
+            devices,
+            layers: plan.devices.iter().map(|d| d.layers.value).collect(),
+            mmap: plan.mmap.value,
             repack: options.repack,
         };
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
             .map_err(|failure| {
-                device::lost(&placement.names).unwrap_or_else(|| match failure {
+                device::lost(&names).unwrap_or_else(|| match failure {
                     sys::Failure::OutOfMemory => Error::OutOfMemory {
-                        device: placement.names.join(", "),
+                        device: names.join(", "),
                         needed: gguf.tensor_bytes(),
                         free: None,
                     },
@@ -146,7 +149,8 @@ impl LoadedModel {
             native: Arc::new(native),
             gguf,
             path: path.into(),
-            devices: placement.names,
+            devices: names,
+            plan,
             fingerprint: OnceLock::new(),
         })
     }
@@ -176,6 +180,11 @@ impl LoadedModel {
     /// The devices it runs on, by name; at least one.
     pub fn devices(&self) -> &[String] {
         &self.devices
+    }
+
+    /// How its devices are used, and why.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// llama.cpp's own description: architecture, size class and quantisation.
@@ -317,6 +326,23 @@ impl LoadedModel {
     /// Whether the model's memory cannot be rewound token by token.
     pub(crate) fn is_recurrent(&self) -> bool {
         self.native.is_recurrent()
+    }
+}
+
+fn log_plan(plan: &Plan) {
+    for d in &plan.devices {
+        tracing::info!(
+            device = %d.device,
+            layers = d.layers.value,
+            encoder = %d.encoder.value,
+            buffers = %d.buffers.value,
+            maps_file = d.maps_file.value,
+            "{}",
+            d.layers.reason
+        );
+    }
+    for note in &plan.notes {
+        tracing::info!("{note}");
     }
 }
 

@@ -244,6 +244,7 @@ impl Session {
             threads: i32::try_from(options.threads.unwrap_or_else(default_threads))
                 .expect("validate() bounds it"),
             flash_attention: match options.flash_attention {
+                FlashAttention::Auto if !model.plan().flash_attention.value => sys::FlashAttention::Off,
                 FlashAttention::Auto => sys::FlashAttention::Auto,
                 FlashAttention::On => sys::FlashAttention::On,
                 FlashAttention::Off => sys::FlashAttention::Off,

@@ -148,6 +148,9 @@ pub(crate) struct ModelArgs {
     /// Where to run: auto, cpu, or a name, registry id or index from `inferno devices`; several with commas between.
     #[arg(short, long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Map the model file into memory [default: unless it is copied to a graphics card].
+    #[arg(long, overrides_with = "no_mmap")]
+    mmap: bool,
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
@@ -167,7 +170,7 @@ impl ModelArgs {
             cache_type_k: self.cache_type_k,
             cache_type_v: self.cache_type_v,
             device: self.device,
-            mmap: self.no_mmap.then_some(false),
+            mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
         };
     }
 }
@@ -591,7 +594,6 @@ mod tests {
                 ("model", _) => "model".to_owned(),
                 ("log", _) => format!("log-{key}"),
                 ("engine", _) | (_, "gpu_enabled") => continue,
-                (_, "mmap") => "no-mmap".to_owned(),
                 _ => key.replace('_', "-"),
             };
             let known = run.get_arguments().chain(command.get_arguments());

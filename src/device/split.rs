@@ -1,6 +1,6 @@
 //! How many layers of a model each of several devices holds.
 
-use super::{Device, DeviceKind};
+use super::{Device, DeviceKind, Facts};
 use crate::gguf::Gguf;
 
 /// Bytes a second that are assumed where no profile knows the card: what the slowest cards of the profiles have, and
@@ -11,21 +11,41 @@ const INTEGRATED: u64 = 40_000_000_000;
 /// The part of a device's free memory that weights may take; the KV cache and the buffers of a computation need room too.
 const SHARE_FOR_WEIGHTS: f64 = 0.8;
 
-/// Layers for each device, the output counting as one: consecutive, in the order of the devices. In proportion to the
-/// bandwidth of their memory, as a layer's time is that of reading it, and no more than fits. Each device that was asked
-/// for gets at least one, as long as there are enough.
-pub(super) fn layers(devices: &[&Device], gguf: &Gguf) -> Vec<u32> {
-    let bandwidth = |d: &Device| {
-        d.facts.as_ref().and_then(|f| f.memory_bandwidth).unwrap_or(match d.kind {
+/// Layers for each device, and why: consecutive, in the order of the devices. In proportion to the bandwidth of their
+/// memory, as a layer's time is that of reading it, and no more than fits. Each device that was asked for gets at least
+/// one, as long as there are enough. The first layers stay with the CPU where all devices together have no room.
+pub(super) fn layers(devices: &[(&Device, &Facts)], layers: &[u64]) -> (Vec<u32>, String) {
+    let bandwidth = |d: &Device, f: &Facts| {
+        f.memory_bandwidth.unwrap_or(match d.kind {
             DeviceKind::IntegratedGpu => INTEGRATED,
             _ => CARD,
         })
     };
     let places: Vec<Place> = devices
         .iter()
-        .map(|d| Place { speed: bandwidth(d) as f64, room: d.memory_free as f64 * SHARE_FOR_WEIGHTS })
+        .map(|(d, f)| Place {
+            speed: bandwidth(d, f) as f64,
+            // a driver that does not say how much there is has to refuse by itself
+            room: if d.memory_total == 0 { f64::INFINITY } else { d.memory_free as f64 * SHARE_FOR_WEIGHTS },
+        })
         .collect();
-    count(&places, &layer_bytes(gguf))
+    let room: f64 = places.iter().map(|p| p.room).sum();
+    let mut needed: f64 = layers.iter().map(|b| *b as f64).sum();
+    let mut first = 0;
+    while needed > room && first < layers.len() {
+        needed -= layers[first] as f64;
+        first += 1;
+    }
+    let counts = if places.is_empty() { vec![] } else { count(&places, &layers[first..]) };
+    let reason = match (first, devices.len()) {
+        (0, 1) => "all of the model fits into its memory".to_owned(),
+        (0, _) => "in proportion to the bandwidth of the memories, as far as they have room".to_owned(),
+        (first, _) => format!(
+            "weights may take four fifths of the free memory of a GPU: the first {first} layers have no room, and the CPU \
+             computes them"
+        ),
+    };
+    (counts, reason)
 }
 
 /// Bytes of each layer, the last one being the output.

@@ -2,9 +2,10 @@
 
 use super::{bindings as ffi, call::Failure, call::call, log};
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, c_char},
     mem::MaybeUninit,
-    sync::OnceLock,
+    sync::{Condvar, Mutex, OnceLock, PoisonError},
 };
 
 /// Installs the hooks and starts the backends, once; later calls return the first result.
@@ -60,6 +61,75 @@ pub(crate) struct DeviceProfile {
     pub(crate) family_common: u32,
     pub(crate) family_metal: u32,
     pub(crate) lost: bool,
+}
+
+/// Where a device's buffers lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeviceBuffers {
+    Shared,
+    Managed,
+    Private,
+}
+
+/// How a device is used: `ggml_device_plan`, in which the members are explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DevicePlan {
+    pub(crate) concurrent: bool,
+    pub(crate) buffers: DeviceBuffers,
+    pub(crate) map_host_memory: bool,
+    pub(crate) staging: u32,
+    pub(crate) block: u64,
+    pub(crate) command_buffers: u32,
+}
+
+/// Held while plans are in effect: the backend has one for each device, and takes it when buffers and contexts are made.
+#[derive(Debug)]
+pub(super) struct InEffect(());
+
+/// How many hold plans in effect, and which ones.
+static PLANS: Mutex<(usize, BTreeMap<usize, DevicePlan>)> = Mutex::new((0, BTreeMap::new()));
+static PLANS_CHANGED: Condvar = Condvar::new();
+
+/// Puts plans into effect, by the index of the device, until the result is dropped. Waits while others hold other plans
+/// for one of these devices.
+pub(super) fn put_into_effect(plans: &[(usize, DevicePlan)]) -> InEffect {
+    let state = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+    let in_the_way = |state: &mut (usize, BTreeMap<usize, DevicePlan>)| {
+        state.0 > 0 && plans.iter().any(|(index, plan)| state.1.get(index).is_some_and(|other| other != plan))
+    };
+    let mut state = PLANS_CHANGED.wait_while(state, in_the_way).unwrap_or_else(PoisonError::into_inner);
+    state.0 += 1;
+    state.1.extend(plans.iter().copied());
+    for (index, plan) in plans {
+        let native = ffi::ggml_device_plan {
+            concurrent: plan.concurrent,
+            buffers: match plan.buffers {
+                DeviceBuffers::Shared => ffi::ggml_device_buffers::GGML_DEVICE_BUFFERS_SHARED,
+                DeviceBuffers::Managed => ffi::ggml_device_buffers::GGML_DEVICE_BUFFERS_MANAGED,
+                DeviceBuffers::Private => ffi::ggml_device_buffers::GGML_DEVICE_BUFFERS_PRIVATE,
+            },
+            map_host_memory: plan.map_host_memory,
+            staging: plan.staging,
+            block: plan.block,
+            command_buffers: plan.command_buffers,
+        };
+        // SAFETY: takes nothing; devices live as long as the process.
+        let count = unsafe { ffi::ggml_backend_dev_count() };
+        assert!(*index < count, "plans are made for devices that are listed");
+        // SAFETY: the index was just checked.
+        let device = unsafe { ffi::ggml_backend_dev_get(*index) };
+        // SAFETY: a device of the registry and a plan that outlives the call. A backend without plans says no, and stays
+        // as it is.
+        let _ = unsafe { ffi::inf_device_set_plan(device, &raw const native) };
+    }
+    InEffect(())
+}
+
+impl Drop for InEffect {
+    fn drop(&mut self) {
+        PLANS.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
+        PLANS_CHANGED.notify_all();
+    }
 }
 
 /// One device of ggml's registry; devices live as long as the process.

@@ -284,6 +284,38 @@ const _: () = {
     ["Offset of field: ggml_device_profile::lost"]
         [::core::mem::offset_of!(ggml_device_profile, lost) - 188usize];
 };
+pub mod ggml_device_buffers {
+    pub type Type = ::core::ffi::c_uint;
+    pub const GGML_DEVICE_BUFFERS_SHARED: Type = 0;
+    pub const GGML_DEVICE_BUFFERS_MANAGED: Type = 1;
+    pub const GGML_DEVICE_BUFFERS_PRIVATE: Type = 2;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_device_plan {
+    pub concurrent: bool,
+    pub buffers: ggml_device_buffers::Type,
+    pub map_host_memory: bool,
+    pub staging: u32,
+    pub block: u64,
+    pub command_buffers: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_device_plan"][::core::mem::size_of::<ggml_device_plan>() - 32usize];
+    ["Alignment of ggml_device_plan"][::core::mem::align_of::<ggml_device_plan>() - 8usize];
+    ["Offset of field: ggml_device_plan::concurrent"]
+        [::core::mem::offset_of!(ggml_device_plan, concurrent) - 0usize];
+    ["Offset of field: ggml_device_plan::buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, buffers) - 4usize];
+    ["Offset of field: ggml_device_plan::map_host_memory"]
+        [::core::mem::offset_of!(ggml_device_plan, map_host_memory) - 8usize];
+    ["Offset of field: ggml_device_plan::staging"]
+        [::core::mem::offset_of!(ggml_device_plan, staging) - 12usize];
+    ["Offset of field: ggml_device_plan::block"][::core::mem::offset_of!(ggml_device_plan, block) - 16usize];
+    ["Offset of field: ggml_device_plan::command_buffers"]
+        [::core::mem::offset_of!(ggml_device_plan, command_buffers) - 24usize];
+};
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct ggml_backend_device {
@@ -854,6 +886,7 @@ unsafe extern "C" {
     ) -> *const llama_token;
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
+    pub fn inf_device_set_plan(device: ggml_backend_dev_t, plan: *const ggml_device_plan) -> bool;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,

@@ -12,7 +12,7 @@ mod log;
 mod model;
 mod sampler;
 
-pub(crate) use backend::{DeviceKind, DeviceLocation, DeviceProfile, devices};
+pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{CacheKind, Context, ContextParams, Decoded, FlashAttention};
 pub(crate) use model::{Model, ModelParams};

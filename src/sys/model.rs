@@ -1,7 +1,8 @@
 //! An owned `llama_model`: weights and vocabulary, shared read-only between contexts.
 
 use super::{
-    backend, bindings as ffi,
+    backend::{self, DevicePlan},
+    bindings as ffi,
     call::{Failure, call},
 };
 use std::{
@@ -15,11 +16,10 @@ use std::{
 /// How to load; the rest is llama.cpp's default.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelParams {
-    /// Layers on GPUs; -1 for all.
-    pub(crate) gpu_layers: i32,
-    /// Indices of the devices to use, as [`backend::devices`] numbers them; none for the CPU alone.
-    pub(crate) devices: Vec<usize>,
-    /// Layers for each of several devices, the output counting as one; none where llama.cpp is to choose.
+    /// The devices to use, as [`backend::devices`] numbers them, and how; none for the CPU alone.
+    pub(crate) devices: Vec<(usize, DevicePlan)>,
+    /// Layers on each of them, the output counting as one; the first layers of the model are the CPU's where these are
+    /// not all.
     pub(crate) layers: Vec<u32>,
     /// Map the file instead of reading it.
     pub(crate) mmap: bool,
@@ -33,6 +33,8 @@ pub(crate) struct Model {
     ptr: NonNull<ffi::llama_model>,
     /// `llama_init_from_model` takes the model as non-const; contexts are made one at a time.
     making_context: Mutex<()>,
+    /// How its devices are used, for contexts too.
+    plans: Vec<(usize, DevicePlan)>,
 }
 
 // SAFETY: llama.cpp does not tie a model to the thread that loaded it: llama-server loads on one thread and
@@ -81,9 +83,11 @@ impl Model {
 
         // SAFETY: takes nothing and returns plain data.
         let mut native = unsafe { ffi::llama_model_default_params() };
+        let _plans = backend::put_into_effect(&params.devices);
         let mut devices: Vec<ffi::ggml_backend_dev_t> = params
             .devices
             .iter()
+            .map(|(index, _)| index)
             // SAFETY: the caller's indices come from backend::devices(); ggml asserts on others, which ends in the shim's
             // hook, so they are filtered here.
             .filter(|index| **index < unsafe { ffi::ggml_backend_dev_count() })
@@ -92,7 +96,7 @@ impl Model {
             .collect();
         devices.push(ptr::null_mut());
         native.devices = devices.as_mut_ptr();
-        native.n_gpu_layers = params.gpu_layers;
+        native.n_gpu_layers = params.layers.iter().sum::<u32>().try_into().unwrap_or(i32::MAX);
         // SAFETY: takes nothing.
         let mut split = vec![0.0; unsafe { ffi::llama_max_devices() }];
         for (part, layers) in split.iter_mut().zip(&params.layers) {
@@ -115,19 +119,19 @@ impl Model {
             ffi::inf_model_load(c_path.as_ptr(), &raw const native, &raw mut model, error)
         });
         if let Some(panic) = progress.panic.take() {
-            drop(NonNull::new(model).map(Self::own));
+            drop(NonNull::new(model).map(|ptr| Self::own(ptr, params)));
             resume_unwind(panic);
         }
         result?;
         match NonNull::new(model) {
-            Some(ptr) => Ok(Some(Self::own(ptr))),
+            Some(ptr) => Ok(Some(Self::own(ptr, params))),
             None if stopped => Ok(None),
             None => Err(Failure::from_log("llama.cpp gave no reason")),
         }
     }
 
-    fn own(ptr: NonNull<ffi::llama_model>) -> Self {
-        Self { ptr, making_context: Mutex::new(()) }
+    fn own(ptr: NonNull<ffi::llama_model>, params: &ModelParams) -> Self {
+        Self { ptr, making_context: Mutex::new(()), plans: params.devices.clone() }
     }
 
     pub(crate) fn as_ptr(&self) -> NonNull<c_void> {
@@ -135,6 +139,7 @@ impl Model {
     }
 
     pub(super) fn with_ptr<T>(&self, body: impl FnOnce(*mut ffi::llama_model) -> T) -> T {
+        let _plans = backend::put_into_effect(&self.plans);
         let _one_at_a_time = self.making_context.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         body(self.ptr.as_ptr())
     }

@@ -68,6 +68,17 @@ bool inf_device_profile(ggml_backend_dev_t device, ggml_device_profile * profile
     return true;
 }
 
+bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * plan) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto set = reinterpret_cast<ggml_backend_dev_set_plan_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_set_plan"));
+    if (!set) {
+        return false;
+    }
+    set(device, plan);
+    return true;
+}
+
 inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
                           inf_error * error) {
     *model = nullptr;

@@ -26,6 +26,9 @@ typedef void (*inf_log_fn)(enum ggml_log_level level, const char * text);
 // The profile of a device. False where its backend has none to give.
 bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * profile);
 
+// Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
+bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 

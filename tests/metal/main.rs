@@ -5,6 +5,7 @@
 mod devices;
 mod model;
 mod patches;
+mod plan;
 
 use serde_json::Value;
 use std::process::{Command, Output};

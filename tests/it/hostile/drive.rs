@@ -37,7 +37,7 @@ struct Options(u64);
 impl Options {
     fn load(self) -> LoadOptions {
         let mut options = LoadOptions::default();
-        options.mmap = self.0 & 1 == 0;
+        options.mmap = Some(self.0 & 1 == 0);
         options.repack = self.0 & 2 == 0;
         options
     }

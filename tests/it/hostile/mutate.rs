@@ -733,7 +733,7 @@ pub(crate) fn completed(arch: &str, dir: &Path) -> (Model, Option<String>) {
 fn complete(arch: &str, path: &Path) -> (Model, Option<String>) {
     let mut model = Model::bare(arch);
     let mut options = LoadOptions::default();
-    options.mmap = false;
+    options.mmap = Some(false);
     options.repack = false;
     let mut before = String::new();
     for _ in 0..600 {

@@ -211,6 +211,18 @@ bool Run::prepare(const DispatchCommand & command, bool views, Prepared & prepar
     return true;
 }
 
+// What was read of buffers that are the host's memory, over the link between the two where each has its own.
+uint64_t read_of_host(const DispatchCommand & command, const std::vector<uint64_t> & bytes_read_of) {
+    uint64_t bytes = 0;
+    for (const auto & [index, argument] : command.arguments) {
+        if (!argument.bytes && argument.buffer.bound() && index < bytes_read_of.size() &&
+            std::string(argument.buffer.storage()) == "shared") {
+            bytes += bytes_read_of[index];
+        }
+    }
+    return bytes;
+}
+
 bool Run::finish(const Prepared & prepared, const gpu::Outcome & outcome, Pass::Kind kind) {
     if (trace::on()) {
         const DispatchCommand & command = *prepared.command;
@@ -229,7 +241,8 @@ bool Run::finish(const Prepared & prepared, const gpu::Outcome & outcome, Pass::
             line.put("bytes_read", outcome.counts.bytes_read)
                 .put("bytes_written", outcome.counts.bytes_written)
                 .put("bytes_read_of", outcome.counts.bytes_read_of)
-                .put("bytes_written_of", outcome.counts.bytes_written_of);
+                .put("bytes_written_of", outcome.counts.bytes_written_of)
+                .put("bytes_read_of_host", read_of_host(command, outcome.counts.bytes_read_of));
         }
         log(line);
     }

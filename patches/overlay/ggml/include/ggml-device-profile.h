@@ -1,4 +1,4 @@
-// What a device is, as its backend knows it: names that do not change between starts, memory, and what kernels can use.
+// What a device is, as its backend knows it, and how it is to be used, as the application decides from that.
 #pragma once
 
 #include <stdbool.h>
@@ -43,6 +43,21 @@ struct ggml_device_profile {
     uint32_t family_metal;
 
     bool lost; // it is gone since the backend started, and all that was on it
+};
+
+enum ggml_device_buffers {
+    GGML_DEVICE_BUFFERS_SHARED  = 0, // the host's memory, that the device reads
+    GGML_DEVICE_BUFFERS_MANAGED = 1, // one copy on each side, kept equal by the driver
+    GGML_DEVICE_BUFFERS_PRIVATE = 2, // the device's memory, that the host does not see
+};
+
+struct ggml_device_plan {
+    bool     concurrent;      // operations that do not depend on each other may overlap; barriers order the others
+    enum ggml_device_buffers buffers;
+    bool     map_host_memory; // weights may stay where the host has mapped their file
+    uint32_t staging;         // bytes of the buffer that is kept for copies to the device and back; 0: none is kept
+    uint64_t block;           // bytes of one allocation, but for a tensor that is larger
+    uint32_t command_buffers; // parts that a graph is cut into, beside its beginning
 };
 
 #ifdef __cplusplus
