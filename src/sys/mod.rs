@@ -11,9 +11,11 @@ mod context;
 mod log;
 mod model;
 mod sampler;
+mod selftest;
 
 pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{CacheKind, Context, ContextParams, Decoded, FlashAttention};
 pub(crate) use model::{Model, ModelParams};
 pub(crate) use sampler::Sampler;
+pub(crate) use selftest::{Finding, NativeCheck, SelfTest, SelfTestOptions, system};

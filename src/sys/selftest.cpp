@@ -815,11 +815,11 @@ struct inf_selftest {
     }
 
     // Everything, on a device as it is planned now. Ends early where the device fails: what follows would fail as well.
-    void run(ggml_backend_dev_t which) {
+    void run(ggml_backend_dev_t which, size_t block) {
         checks.clear();
         texts.clear();
         Device device(which, options.threads);
-        memory(device);
+        memory(device, block);
         copies(device);
         if (failed()) {
             return;
@@ -871,16 +871,16 @@ struct inf_selftest {
     }
 
     // A buffer of the size that the plan will ask for: both ends are written and read.
-    void memory(Device & device) {
-        const std::string what = std::to_string(options.block >> 20) + " MiB";
-        ggml_backend_buffer_ptr buffer(ggml_backend_alloc_buffer(device.backend.get(), options.block));
+    void memory(Device & device, size_t block) {
+        const std::string what = std::to_string(block >> 20) + " MiB";
+        ggml_backend_buffer_ptr buffer(ggml_backend_alloc_buffer(device.backend.get(), block));
         if (!buffer) {
             return note("MEMORY", what, INF_VERDICT_FAILED, "the device refused a buffer of this size", 0, 0);
         }
         ggml_context_ptr context = context_for(2);
         char * base = (char *) ggml_backend_buffer_get_base(buffer.get());
         bool   same = true;
-        for (const size_t at : {(size_t) 0, (size_t) (options.block - 4096) & ~(size_t) 4095}) {
+        for (const size_t at : {(size_t) 0, (size_t) (block - 4096) & ~(size_t) 4095}) {
             ggml_tensor * tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_I8, 4096);
             ggml_backend_tensor_alloc(buffer.get(), tensor, base + at);
             const Bytes sent = pattern(4096, (uint32_t) at + 1);
@@ -960,8 +960,8 @@ inf_status inf_selftest_new(const char * path, const inf_selftest_options * opti
     return inf::guard(error, [&] { *test = new inf_selftest(path, *options); });
 }
 
-inf_status inf_selftest_run(inf_selftest * test, ggml_backend_dev_t device, inf_error * error) {
-    return inf::guard(error, [&] { test->run(device); });
+inf_status inf_selftest_run(inf_selftest * test, ggml_backend_dev_t device, uint64_t block, inf_error * error) {
+    return inf::guard(error, [&] { test->run(device, block); });
 }
 
 size_t inf_selftest_checks(const inf_selftest * test, const inf_check ** checks) {

@@ -108,7 +108,6 @@ struct inf_selftest;
 
 struct inf_selftest_options {
     uint64_t       seed;
-    uint64_t       block; // bytes of the largest buffer that is tried
     enum ggml_type type_k;
     enum ggml_type type_v;
     bool           flash_attention;
@@ -136,8 +135,9 @@ struct inf_check {
 // Takes down what the model will compute: its weights are not loaded.
 enum inf_status inf_selftest_new(const char * path, const struct inf_selftest_options * options,
                                  struct inf_selftest ** test, struct inf_error * error);
-// Tests the device as it is planned now.
-enum inf_status inf_selftest_run(struct inf_selftest * test, ggml_backend_dev_t device, struct inf_error * error);
+// Tests the device as it is planned now. block: bytes of the largest buffer that is tried.
+enum inf_status inf_selftest_run(struct inf_selftest * test, ggml_backend_dev_t device, uint64_t block,
+                                 struct inf_error * error);
 // What the last run found. Returns the number of checks.
 size_t inf_selftest_checks(const struct inf_selftest * test, const struct inf_check ** checks);
 // Multiplications of one run, about.
