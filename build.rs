@@ -67,6 +67,7 @@ fn build() -> Result<(), String> {
     if target::switch("INFERNO_STAGE_ONLY")? == Some(true) {
         // for `cargo check` on a target that there is no compiler for: nothing that needs linking can follow
         println!("cargo::warning=INFERNO_STAGE_ONLY: the native code is not compiled");
+        println!("cargo::rustc-env=NATIVE_OBJECTS=none");
     } else {
         compile::native(&target, &pin, &staged, &here, &out)?;
     }

@@ -15,7 +15,7 @@
 //! ```
 
 use crate::{
-    Chat, Completion, Event, ModelBuilder, Prompt, Reply, Request, SampleOptions,
+    Chat, Completion, Event, EventStream, ModelBuilder, Prompt, Reply, Request, SampleOptions,
     engine::{Generation, Permit, collect},
     error::Result,
 };
@@ -47,17 +47,26 @@ impl Model {
         &self.0
     }
 
-    /// Starts a request, waiting for a place. The work is done by the iterator, on the thread that calls it; dropping
-    /// it ends the request.
+    /// Starts a request, waiting for a place. The work is done by the iterator, on the thread that calls it, unless the
+    /// model batches; dropping it ends the request.
     ///
     /// # Errors
     /// What is wrong with the request.
     pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> Result<Events> {
         let asked = Instant::now();
-        let request = Request { prompt: prompt.into(), options };
+        let request = Request::new(prompt).with_options(options);
+        if self.0.is_batching() {
+            return Ok(Events(Source::Elsewhere(self.0.submit(request))));
+        }
         let permit = pollster::block_on(self.0.engine().admit())?;
         let generation = self.0.begin(None, &request, asked, None)?;
-        Ok(Events { generation, _permit: permit })
+        Ok(Events(Source::Own { generation: Box::new(generation), _permit: permit }))
+    }
+
+    /// Starts a request with all that can be said about it. It runs on a thread of its own, or beside others where the
+    /// model batches; dropping the iterator ends it. What is wrong with it is the first item.
+    pub fn submit(&self, request: Request) -> Events {
+        Events(Source::Elsewhere(self.0.submit(request)))
     }
 
     /// Runs a request to its end.
@@ -89,15 +98,23 @@ pub fn send(chat: &mut Chat, text: impl Into<String>) -> Result<Reply> {
 
 /// The events of a request.
 #[derive(Debug)]
-pub struct Events {
-    generation: Generation,
-    _permit: Permit,
+pub struct Events(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// Computed here, in a context of its own.
+    Own { generation: Box<Generation>, _permit: Permit },
+    /// On another thread.
+    Elsewhere(EventStream),
 }
 
 impl Iterator for Events {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.generation.next()
+        match &mut self.0 {
+            Source::Own { generation, .. } => generation.next(),
+            Source::Elsewhere(stream) => pollster::block_on(stream.next()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Builds the native sampler chain from the stages that `sampling.rs` plans.
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{LoadedModel, Token},
     sampling::{SampleOptions, Stage},
     sys::{self, engine},
@@ -26,6 +26,27 @@ impl Chooser {
             Chooser::Chain(chain) => chain.accept(token).map_err(|failure| engine("sampler", &failure)),
         }
     }
+
+    /// Picks the next token from the logits of the i-th token of the last decode, -1 for the last output.
+    pub(crate) fn choose(
+        &mut self,
+        context: &mut sys::Context,
+        i: i32,
+        model: &LoadedModel,
+    ) -> Result<Token> {
+        let token = match self {
+            Chooser::Greedy => {
+                let best = highest(raw_logits(context, i)?).ok_or_else(no_numbers)?;
+                Token::try_from(best).expect("below the vocabulary's size")
+            }
+            Chooser::Chain(chain) => {
+                logits(context, i)?; // checks that they are numbers
+                chain.sample(context, i).map_err(|failure| engine("sample", &failure))?
+            }
+        };
+        model.check_token(token)?;
+        Ok(token)
+    }
 }
 
 /// The chooser for these options, which must be valid for the model's vocabulary.
@@ -47,6 +68,24 @@ pub(crate) fn build(model: &LoadedModel, options: &SampleOptions, seed: u32) -> 
         Ok(chain)
     };
     native().map(Chooser::Chain).map_err(|failure| engine("sampler", &failure))
+}
+
+/// The logits of the i-th token of the last decode, -1 for the last output, if all of them are numbers.
+pub(crate) fn logits(context: &mut sys::Context, i: i32) -> Result<&[f32]> {
+    let logits = raw_logits(context, i)?;
+    // without a branch in the loop, so that it becomes vector code
+    if logits.iter().fold(false, |found, l| found | l.is_nan()) {
+        return Err(no_numbers());
+    }
+    Ok(logits)
+}
+
+fn raw_logits(context: &mut sys::Context, i: i32) -> Result<&[f32]> {
+    context.logits(i).map_err(|failure| engine("logits", &failure))
+}
+
+fn no_numbers() -> Error {
+    Error::Engine { call: "decode", what: "the logits are not numbers".into() }
 }
 
 /// The index of the highest logit, the first of equals; none where there are no logits or one is not a number.

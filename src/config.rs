@@ -7,6 +7,7 @@
 mod keys;
 mod layers;
 mod overrides;
+mod server;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use layers::{Loaded, Origin, Setting};
 pub use overrides::{
     BackendOverrides, EngineOverrides, LogOverrides, ModelOverrides, Overrides, SampleOverrides,
+    ServerOverrides, WorkerOverrides,
 };
+pub use server::{ServerConfig, WorkerConfig};
 
 use crate::device::DeviceSelect;
 use crate::engine::EngineOptions;
@@ -43,6 +46,10 @@ pub struct Config {
     pub sampling: SampleOptions,
     /// How many requests are served.
     pub engine: EngineConfig,
+    /// Where a server listens, whom it lets in, and its limits.
+    pub server: ServerConfig,
+    /// What makes a server a worker in a pool.
+    pub worker: WorkerConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -206,7 +213,21 @@ impl Config {
         self.backend_config.check().map_err(|problem| ("backend_config", problem))?;
         self.model.check().map_err(|problem| ("model", problem))?;
         self.sampling.check().map_err(|problem| ("sampling", problem))?;
-        self.engine.check().map_err(|problem| ("engine", problem))
+        self.engine.check().map_err(|problem| ("engine", problem))?;
+        self.server.check().map_err(|problem| ("server", problem))?;
+        self.worker.check().map_err(|problem| ("worker", problem))
+    }
+
+    /// Checks settings that were made by a program; those of files, variables and flags are checked as they are read.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for the first that is wrong.
+    pub fn validate(&self) -> Result<()> {
+        self.check().map_err(|(section, problem)| Error::Config {
+            place: "the program".to_owned(),
+            key: format!("{section}.{}", problem.field),
+            what: problem.what,
+        })
     }
 }
 

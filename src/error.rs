@@ -130,6 +130,29 @@ pub enum Error {
         queued: usize,
     },
 
+    /// The request's deadline passed while it waited or ran.
+    #[error("the request's deadline of {:.3} s passed", after.as_secs_f64())]
+    DeadlineExceeded {
+        /// The deadline, from the request on.
+        after: std::time::Duration,
+    },
+
+    /// No model of that name is registered.
+    #[error("there is no model named {name:?}; there {}", known_models(known))]
+    UnknownModel {
+        /// The name that was asked for.
+        name: String,
+        /// The names and aliases that there are.
+        known: Vec<String>,
+    },
+
+    /// The pool manager of a worker could not be told that the worker is ready.
+    #[error("the pool manager was not told: {what}")]
+    Callback {
+        /// Who was to be told, and what happened.
+        what: String,
+    },
+
     /// The request was cancelled.
     #[error("the request was cancelled")]
     Cancelled,
@@ -149,10 +172,66 @@ pub enum Error {
     },
 }
 
+/// "are \"a\" and \"b\"", for the message of [`Error::UnknownModel`].
+fn known_models(known: &[String]) -> String {
+    match known {
+        [] => "are none".into(),
+        [one] => format!("is {one:?}"),
+        [first @ .., last] => {
+            let first: Vec<_> = first.iter().map(|name| format!("{name:?}")).collect();
+            format!("are {} and {last:?}", first.join(", "))
+        }
+    }
+}
+
 impl Error {
     /// Shorthand for [`Error::Io`].
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Error::Io { action, path: path.into(), source }
+    }
+
+    /// The same error once more, for another who waited for the same thing.
+    pub(crate) fn again(&self) -> Self {
+        use Error as E;
+        match self {
+            E::Io { action, path, source } => E::Io {
+                action,
+                path: path.clone(),
+                // the system's number, where there is one, says more than its kind
+                source: match source.raw_os_error() {
+                    Some(code) => std::io::Error::from_raw_os_error(code),
+                    None => std::io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            E::InvalidGguf { path, what, offset } => {
+                E::InvalidGguf { path: path.clone(), what: what.clone(), offset: *offset }
+            }
+            E::UnsupportedModel { path, what } => {
+                E::UnsupportedModel { path: path.clone(), what: what.clone() }
+            }
+            E::ModelLoadFailed { path, what } => {
+                E::ModelLoadFailed { path: path.clone(), what: what.clone() }
+            }
+            E::LoadCancelled => E::LoadCancelled,
+            E::ContextOverflow { needed, limit } => E::ContextOverflow { needed: *needed, limit: *limit },
+            E::OutOfMemory { device, needed, free } => {
+                E::OutOfMemory { device: device.clone(), needed: *needed, free: *free }
+            }
+            E::DeviceLost { device } => E::DeviceLost { device: device.clone() },
+            E::InvalidRequest { field, what } => E::InvalidRequest { field, what: what.clone() },
+            E::Config { place, key, what } => {
+                E::Config { place: place.clone(), key: key.clone(), what: what.clone() }
+            }
+            E::Template { what } => E::Template { what: what.clone() },
+            E::InvalidState { path, what } => E::InvalidState { path: path.clone(), what: what.clone() },
+            E::QueueFull { running, queued } => E::QueueFull { running: *running, queued: *queued },
+            E::DeadlineExceeded { after } => E::DeadlineExceeded { after: *after },
+            E::UnknownModel { name, known } => E::UnknownModel { name: name.clone(), known: known.clone() },
+            E::Callback { what } => E::Callback { what: what.clone() },
+            E::Cancelled => E::Cancelled,
+            E::ShutDown => E::ShutDown,
+            E::Engine { call, what } => E::Engine { call, what: what.clone() },
+        }
     }
 
     /// Shorthand for [`Error::InvalidRequest`].

@@ -34,6 +34,9 @@ mod error;
 pub mod gguf;
 mod model;
 pub mod sampling;
+mod sequences;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 mod state;
 #[expect(unsafe_code, reason = "the floor where Rust calls into C")]
@@ -47,8 +50,10 @@ pub use device::{
     Vendor, devices,
 };
 pub use engine::{
-    CancelHandle, Chat, Completion, Engine, EngineOptions, Event, EventStream, FinishReason, LoadProgress,
-    Loading, Model, ModelBuilder, Prompt, Reply, Request, SessionSlot, TokenLogprob, TokenLogprobs, Usage,
+    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Engine, EngineOptions, Event, EventStream,
+    FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState, ModelStats,
+    ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot, TokenLogprob,
+    TokenLogprobs, Usage,
 };
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};

@@ -43,6 +43,12 @@ pub struct LoadOptions {
     pub repack: bool,
 }
 
+/// The header of the built-in model.
+#[cfg(feature = "builtin-model")]
+pub(crate) fn builtin_header() -> Result<Gguf> {
+    Gguf::from_bytes(crate::builtin::MODEL, crate::builtin::NAME)
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self { device: DeviceSelect::Auto, mmap: None, repack: true }

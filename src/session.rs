@@ -1,10 +1,10 @@
 //! One sequence in one context: prefill in chunks, decode, rewind, save and restore.
 
 use crate::{
-    chain::{Chooser, highest},
+    chain,
     device::{self, DeviceKind, devices},
     error::{Error, Result},
-    gguf::TensorType,
+    gguf::{Gguf, TensorType},
     model::{LoadedModel, Token},
     state::{self, StateKey},
     sys::{self, engine},
@@ -150,10 +150,20 @@ pub struct OperationCount {
 impl ContextOptions {
     /// The number of tokens that a context of this model holds under these options.
     pub fn context_for(&self, model: &LoadedModel) -> usize {
-        self.context_size.unwrap_or_else(|| match model.trained_context() {
+        self.context_of(model.trained_context())
+    }
+
+    /// The same for a model that was trained for so many tokens, 0 where that is not known.
+    pub(crate) fn context_of(&self, trained: usize) -> usize {
+        self.context_size.unwrap_or(match trained {
             0 => DEFAULT_CONTEXT,
             trained => trained.min(DEFAULT_CONTEXT),
         })
+    }
+
+    /// Bytes of the KV cache of one context, where the model's header tells them.
+    pub(crate) fn cache_bytes(&self, gguf: &Gguf, cells: usize) -> Option<u64> {
+        gguf.kv_cache_bytes(cells as u64, self.cache_type_k.tensor_type(), self.cache_type_v.tensor_type())
     }
 
     /// Checks what can be checked without a model.
@@ -206,6 +216,7 @@ pub struct Session {
     options: ContextOptions,
     limit: usize,
     tokens: Vec<Token>,
+    batch: sys::Batch,
 }
 
 /// Stops a session's computation from any thread: at the next graph node on the CPU, after the running ubatch elsewhere.
@@ -213,6 +224,14 @@ pub struct Session {
 pub struct StopHandle(Arc<AtomicBool>);
 
 impl StopHandle {
+    pub(crate) fn new(flag: &Arc<AtomicBool>) -> Self {
+        Self(Arc::clone(flag))
+    }
+
+    pub(crate) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Stops what runs and what would run, until [`Session::resume`].
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -233,37 +252,17 @@ impl Session {
     pub fn new(model: &Arc<LoadedModel>, options: &ContextOptions) -> Result<Self> {
         options.validate()?;
         let limit = options.context_for(model);
-        check_memory(model, options, limit)?;
-        let small = |value: usize| u32::try_from(value).expect("validate() bounds it");
         // a batch larger than the context would only make the compute buffers larger
         let batch = options.batch_size.min(limit);
-        let params = sys::ContextParams {
-            n_ctx: small(limit),
-            n_batch: small(batch),
-            n_ubatch: small(options.ubatch_size.min(batch)),
-            threads: i32::try_from(options.threads.unwrap_or_else(default_threads))
-                .expect("validate() bounds it"),
-            flash_attention: match options.flash_attention {
-                FlashAttention::Auto if !model.plan().flash_attention.value => sys::FlashAttention::Off,
-                FlashAttention::Auto => sys::FlashAttention::Auto,
-                FlashAttention::On => sys::FlashAttention::On,
-                FlashAttention::Off => sys::FlashAttention::Off,
-            },
-            cache_k: options.cache_type_k.native(),
-            cache_v: options.cache_type_v.native(),
-            count_operations: options.count_operations,
-        };
-        let context = sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| {
-            device::lost(model.devices()).unwrap_or_else(|| match failure {
-                sys::Failure::OutOfMemory => Error::OutOfMemory {
-                    device: model.devices().join(", "),
-                    needed: cache_bytes(model, options, limit).unwrap_or(0),
-                    free: None,
-                },
-                other => engine("new context", &other),
-            })
-        })?;
-        Ok(Self { context, model: Arc::clone(model), options: options.clone(), limit, tokens: vec![] })
+        let context = new_context(model, options, limit, 1, batch)?;
+        Ok(Self {
+            context,
+            model: Arc::clone(model),
+            options: options.clone(),
+            limit,
+            tokens: vec![],
+            batch: sys::Batch::default(),
+        })
     }
 
     /// The model it runs.
@@ -281,14 +280,19 @@ impl Session {
         &self.tokens
     }
 
+    /// What the context and its model take, by device.
+    pub(crate) fn memory(&mut self) -> Result<Vec<sys::Memory>> {
+        self.context.memory().map_err(|failure| engine("memory", &failure))
+    }
+
     /// A handle that stops this session from any thread.
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(Arc::clone(self.context.stop_flag()))
+        StopHandle::new(self.context.stop_flag())
     }
 
     /// Takes back a stop.
     pub fn resume(&mut self) {
-        self.context.stop_flag().store(false, Ordering::Relaxed);
+        self.stop_handle().reset();
     }
 
     /// What was computed since the last call, by operation and device; nothing unless
@@ -354,15 +358,20 @@ impl Session {
 
     fn step(&mut self, part: &[Token]) -> Result<()> {
         let pos = self.tokens.len();
-        let result = self.context.decode(part, pos, false);
-        match result.map_err(|failure| self.failed("decode", &failure))? {
+        self.batch.clear();
+        for (i, token) in part.iter().enumerate() {
+            let position = i32::try_from(pos + i).expect("the limit bounds it");
+            self.batch.push(*token, position, 0, i + 1 == part.len());
+        }
+        let result = self.context.decode(&self.batch);
+        match result.map_err(|failure| failed(&self.model, "decode", &failure))? {
             sys::Decoded::Done => {
                 self.tokens.extend_from_slice(part);
                 Ok(())
             }
             stopped_or_full => {
                 // what a stopped computation left in the cache is not accounted for: forget it
-                if !self.context.rewind(pos).map_err(|failure| engine("rewind", &failure))? {
+                if !self.context.remove(0, pos, None).map_err(|failure| engine("rewind", &failure))? {
                     self.forget()?;
                 }
                 match stopped_or_full {
@@ -375,27 +384,13 @@ impl Session {
         }
     }
 
-    /// A device that is gone explains a failure better than what came of it.
-    fn failed(&self, call: &'static str, failure: &sys::Failure) -> Error {
-        device::lost(self.model.devices()).unwrap_or_else(|| engine(call, failure))
-    }
-
     /// Logits of the last decoded token: one for each entry of the vocabulary, unnormalised.
     ///
     /// # Errors
     /// [`Error::Engine`] before anything was decoded, and where a logit is NaN: the computation went wrong, and no
     /// text that it gave should be shown.
     pub fn logits(&mut self) -> Result<&[f32]> {
-        let logits = self.raw_logits()?;
-        // without a branch in the loop, so that it becomes vector code
-        if logits.iter().fold(false, |found, l| found | l.is_nan()) {
-            return Err(no_numbers());
-        }
-        Ok(logits)
-    }
-
-    fn raw_logits(&mut self) -> Result<&[f32]> {
-        self.context.logits(-1).map_err(|failure| engine("logits", &failure))
+        chain::logits(&mut self.context, -1)
     }
 
     /// Forgets all but the first `keep` tokens. A model with recurrent layers cannot go back in part: it forgets
@@ -409,7 +404,7 @@ impl Session {
         }
         if keep < self.tokens.len() {
             let in_part = !self.model.is_recurrent() || keep == 0;
-            if in_part && self.context.rewind(keep).map_err(|failure| engine("rewind", &failure))? {
+            if in_part && self.context.remove(0, keep, None).map_err(|failure| engine("rewind", &failure))? {
                 self.tokens.truncate(keep);
             } else {
                 self.forget()?;
@@ -419,7 +414,7 @@ impl Session {
     }
 
     fn forget(&mut self) -> Result<()> {
-        self.context.rewind(0).map_err(|failure| engine("rewind", &failure))?;
+        self.context.remove(0, 0, None).map_err(|failure| engine("rewind", &failure))?;
         self.tokens.clear();
         Ok(())
     }
@@ -434,20 +429,30 @@ impl Session {
         self.rewind(shared.min(tokens.len().saturating_sub(1)))
     }
 
-    /// Picks the next token from the logits of the last decoded one.
-    pub(crate) fn sample(&mut self, chooser: &mut Chooser) -> Result<Token> {
-        let token = match chooser {
-            Chooser::Greedy => {
-                let best = highest(self.raw_logits()?).ok_or_else(no_numbers)?;
-                Token::try_from(best).expect("below the vocabulary's size")
-            }
-            Chooser::Chain(chain) => {
-                self.logits()?; // checks that they are numbers
-                chain.sample(&mut self.context).map_err(|failure| engine("sample", &failure))?
-            }
-        };
-        self.model.check_token(token)?;
-        Ok(token)
+    /// The context, to choose tokens from its logits.
+    pub(crate) fn context(&mut self) -> &mut sys::Context {
+        &mut self.context
+    }
+
+    /// Makes room in a full context: forgets the tokens in this range and moves those behind them down. Where the memory
+    /// cannot be moved, what is left is decoded again.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill).
+    pub(crate) fn shift(&mut self, forget: std::ops::Range<usize>) -> Result<()> {
+        let refused = |failure| engine("shift", &failure);
+        let mut left = self.tokens.clone();
+        left.drain(forget.clone());
+        let can = !self.model.is_recurrent()
+            && self.context.can_shift().map_err(refused)?
+            && self.context.remove(0, forget.start, Some(forget.end)).map_err(refused)?;
+        if can {
+            self.context.move_down(0, forget.end, forget.len()).map_err(refused)?;
+            self.tokens = left;
+            return Ok(());
+        }
+        self.forget()?;
+        self.prefill(&left, |_| ControlFlow::Continue(()))
     }
 
     fn key(&self) -> Result<StateKey> {
@@ -497,17 +502,51 @@ impl Session {
     }
 }
 
-fn cache_bytes(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Option<u64> {
-    model.gguf().kv_cache_bytes(
-        n_ctx as u64,
-        options.cache_type_k.tensor_type(),
-        options.cache_type_v.tensor_type(),
-    )
+/// A context with so many cells, which so many sequences share, for batches of so many tokens.
+pub(crate) fn new_context(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    cells: usize,
+    sequences: usize,
+    batch: usize,
+) -> Result<sys::Context> {
+    check_memory(model, options, cells)?;
+    let small = |value: usize| u32::try_from(value).expect("validate() bounds it");
+    let params = sys::ContextParams {
+        n_ctx: small(cells),
+        n_batch: small(batch),
+        n_ubatch: small(options.ubatch_size.min(batch)),
+        n_seq: small(sequences),
+        threads: i32::try_from(options.threads.unwrap_or_else(default_threads))
+            .expect("validate() bounds it"),
+        flash_attention: match options.flash_attention {
+            FlashAttention::Auto if !model.plan().flash_attention.value => sys::FlashAttention::Off,
+            FlashAttention::Auto => sys::FlashAttention::Auto,
+            FlashAttention::On => sys::FlashAttention::On,
+            FlashAttention::Off => sys::FlashAttention::Off,
+        },
+        cache_k: options.cache_type_k.native(),
+        cache_v: options.cache_type_v.native(),
+        count_operations: options.count_operations,
+    };
+    sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
+        sys::Failure::OutOfMemory => device::lost(model.devices()).unwrap_or_else(|| Error::OutOfMemory {
+            device: model.devices().join(", "),
+            needed: options.cache_bytes(model.gguf(), cells).unwrap_or(0),
+            free: None,
+        }),
+        other => failed(model, "new context", &other),
+    })
+}
+
+/// A failed call as an error. A device that is gone explains it better than what came of that.
+pub(crate) fn failed(model: &LoadedModel, call: &'static str, failure: &sys::Failure) -> Error {
+    device::lost(model.devices()).unwrap_or_else(|| engine(call, failure))
 }
 
 /// An allocation that the system cannot back kills the process on first use: compare before asking.
 fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> Result<()> {
-    let Some(needed) = cache_bytes(model, options, n_ctx) else { return Ok(()) };
+    let Some(needed) = options.cache_bytes(model.gguf(), n_ctx) else { return Ok(()) };
     let all = devices()?;
     let ours = all.iter().filter(|d| model.devices().contains(&d.name));
     // of several devices each holds the cache of its layers
@@ -521,7 +560,4 @@ fn check_memory(model: &LoadedModel, options: &ContextOptions, n_ctx: usize) -> 
         return Err(Error::OutOfMemory { device: model.devices().join(", "), needed, free: Some(free) });
     }
     Ok(())
-}
-fn no_numbers() -> Error {
-    Error::Engine { call: "decode", what: "the logits are not numbers".into() }
 }

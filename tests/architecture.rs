@@ -24,9 +24,22 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("chain", &["error", "sys", "sampling", "model"]),
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
+    ("sequences", &["error", "sys", "model", "session"]),
     (
         "engine",
-        &["error", "sys", "sampling", "text", "template", "gguf", "device", "model", "chain", "session"],
+        &[
+            "error",
+            "sys",
+            "sampling",
+            "text",
+            "template",
+            "gguf",
+            "device",
+            "model",
+            "chain",
+            "session",
+            "sequences",
+        ],
     ),
     ("config", &["error", "sampling", "device", "model", "session", "engine"]),
     ("blocking", &["error", "sampling", "template", "device", "model", "session", "engine"]),
@@ -50,7 +63,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Names that belong to some modules alone, `main` being `src/main.rs`. A `!` asks for the macro of that name.
 const NAMES: &[(&[&str], &[&str])] = &[
     (&["tokio"], &["engine", "server", "desktop", "cli", "main"]),
-    (&["axum"], &["server"]),
+    (&["axum", "hyper", "hyper_util", "tower_http"], &["server"]),
     (&["clap", "clap_complete", "indicatif", "rustyline", "tracing_subscriber"], &["cli", "main"]),
     (&["println!", "eprintln!", "print!", "eprint!", "dbg!"], &["cli", "main"]),
 ];

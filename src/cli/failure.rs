@@ -163,6 +163,8 @@ fn kind(error: &Error) -> &'static str {
         Error::Template { .. } => "template",
         Error::InvalidState { .. } => "invalid_state",
         Error::QueueFull { .. } => "queue_full",
+        Error::DeadlineExceeded { .. } => "deadline_exceeded",
+        Error::UnknownModel { .. } => "unknown_model",
         Error::Engine { .. } => "engine",
         _ => "runtime",
     }

@@ -66,6 +66,6 @@ impl Interrupt {
 }
 
 #[expect(clippy::exit, reason = "the work was asked to end and did not; only the process can end it")]
-fn exit_now() -> ! {
+pub(crate) fn exit_now() -> ! {
     std::process::exit(130)
 }

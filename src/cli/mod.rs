@@ -18,6 +18,7 @@ mod numbers;
 mod operations;
 mod output;
 mod run;
+mod serve;
 mod settings;
 mod tokenize;
 
@@ -48,6 +49,8 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
     };
     match args.command {
         Command::Run(command) => run::run(*command, &args.global),
+        Command::Serve(command) => serve::serve(*command, &args.global),
+        Command::Worker(command) => serve::worker(*command, &args.global),
         Command::Chat(command) => chat::run(*command, &args.global),
         Command::Bench(command) => bench::run(command, &args.global),
         Command::Eval(command) => eval::run(command, &args.global),

@@ -81,6 +81,11 @@ impl Settings {
             Some(path) => Model::builder(path),
             None => builtin()?,
         };
+        self.with_settings(builder)
+    }
+
+    /// A model that is loaded and run as the settings say.
+    pub(crate) fn with_settings(&self, builder: ModelBuilder) -> Result<ModelBuilder, Failure> {
         Ok(builder
             .with_load_options(self.config().backend_config.load_options())
             .with_context_options(self.context_options())

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor, value};
 use serde::forward_to_deserialize_any;
 
-use super::{BackendConfig, Config, EngineConfig, LogConfig, ModelConfig};
+use super::{BackendConfig, Config, EngineConfig, LogConfig, ModelConfig, ServerConfig, WorkerConfig};
 use crate::sampling::SampleOptions;
 
 /// The name of a setting: its section and its key.
@@ -17,6 +17,8 @@ pub(super) fn all() -> impl Iterator<Item = Key> {
             "model" => fields::<ModelConfig>(),
             "sampling" => fields::<SampleOptions>(),
             "engine" => fields::<EngineConfig>(),
+            "server" => fields::<ServerConfig>(),
+            "worker" => fields::<WorkerConfig>(),
             "log" => fields::<LogConfig>(),
             other => unreachable!("the section {other} has no fields; a test lists them all"),
         };
@@ -50,6 +52,7 @@ pub(super) fn flag((section, key): Key) -> String {
     let flag = match section {
         "model" => "model".to_owned(),
         "log" => format!("log-{key}"),
+        "worker" if key == "id" => "worker-id".to_owned(),
         _ => key.to_owned(),
     };
     format!("--{}", flag.replace('_', "-"))

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 
 /// The name of the file in the working directory.
 const LOCAL_FILE: &str = ".inferno.toml";
+/// The settings that are paths, or tables of them.
+const PATHS: [Key; 3] = [("model", "path"), ("server", "api_keys_file"), ("server", "models")];
 /// A settings file that is longer is not one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Variables that the build and the tests read; they are no settings.
@@ -161,8 +163,8 @@ impl Layers {
         let config = alone(key, &value).map_err(|what| wrong(&place, &keys::dotted(key), what))?;
         config.check().map_err(|(_, problem)| wrong(&place, &keys::dotted(key), problem.what))?;
         let value = match (&origin, value) {
-            (Origin::File { path, .. }, Value::String(model)) if key == ("model", "path") => {
-                beside(path, &model).map_err(|what| wrong(&place, &keys::dotted(key), what))?
+            (Origin::File { path, .. }, value) if PATHS.contains(&key) => {
+                beside(path, value).map_err(|what| wrong(&place, &keys::dotted(key), what))?
             }
             (_, value) => value,
         };
@@ -247,7 +249,7 @@ impl Layers {
 
     /// Takes the flags of the command.
     fn add_flags(&mut self, overrides: &Overrides) -> Result<()> {
-        // Of all types only a path may be without a text.
+        // Of all types only a path may be without a text; that of the model is the likeliest.
         let path = ("model", "path");
         let text = toml::to_string(overrides)
             .map_err(|error| wrong(&keys::flag(path), &keys::dotted(path), error.to_string()))?;
@@ -326,6 +328,7 @@ fn in_plain_words(message: &str) -> String {
     let words = [
         ("expected u32", "a whole number that is not negative is needed"),
         ("expected usize", "a whole number that is not negative is needed"),
+        ("expected u16", "a whole number from 0 to 65535 is needed"),
         ("expected u8", "a small whole number that is not negative is needed"),
         ("expected f32", "a number is needed"),
         ("expected a boolean", "true or false is needed"),
@@ -348,11 +351,20 @@ fn value_of_variable(key: Key, text: &str) -> Value {
     }
 }
 
-/// A path in a file is relative to the file's directory.
-fn beside(file: &Path, path: &str) -> Result<Value, &'static str> {
-    let path = file.parent().unwrap_or(Path::new("")).join(path);
-    let path = path.into_os_string().into_string();
-    path.map(Value::String).map_err(|_| "the directory of this file is not valid UTF-8")
+/// A path in a file is relative to the file's directory; in a table, each is.
+fn beside(file: &Path, value: Value) -> Result<Value, &'static str> {
+    match value {
+        Value::String(path) => {
+            let path = file.parent().unwrap_or(Path::new("")).join(path);
+            let path = path.into_os_string().into_string();
+            path.map(Value::String).map_err(|_| "the directory of this file is not valid UTF-8")
+        }
+        Value::Table(paths) => {
+            let paths = paths.into_iter().map(|(name, path)| Ok((name, beside(file, path)?)));
+            paths.collect::<Result<Table, _>>().map(Value::Table)
+        }
+        other => Ok(other),
+    }
 }
 
 /// The text of an error for a key that does not exist.

@@ -36,6 +36,10 @@ pub struct Overrides {
     pub sampling: SampleOverrides,
     /// `[engine]`
     pub engine: EngineOverrides,
+    /// `[server]`
+    pub server: ServerOverrides,
+    /// `[worker]`
+    pub worker: WorkerOverrides,
     /// `[log]`
     pub log: LogOverrides,
 }
@@ -92,6 +96,30 @@ overrides!(EngineOverrides of EngineConfig {
     max_queued_requests: u32,
 });
 
+overrides!(ServerOverrides of ServerConfig {
+    host: String,
+    port: u16,
+    api_keys_file: PathBuf,
+    allow_anonymous: bool,
+    cors_origins: Vec<String>,
+    aliases: Vec<String>,
+    models: BTreeMap<String, PathBuf>,
+    max_body_bytes: u32,
+    max_header_bytes: u32,
+    max_connections: u32,
+    header_timeout: f32,
+    body_timeout: f32,
+    request_timeout: f32,
+    write_timeout: f32,
+    drain_timeout: f32,
+});
+
+overrides!(WorkerOverrides of WorkerConfig {
+    id: String,
+    callback_url: String,
+    advertised_url: String,
+});
+
 overrides!(LogOverrides of LogConfig {
     level: LogLevel,
     format: LogFormat,
@@ -109,6 +137,8 @@ mod tests {
         assert_eq!(fields::<ModelOverrides>(), fields::<ModelConfig>());
         assert_eq!(fields::<SampleOverrides>(), fields::<SampleOptions>());
         assert_eq!(fields::<EngineOverrides>(), fields::<EngineConfig>());
+        assert_eq!(fields::<ServerOverrides>(), fields::<ServerConfig>());
+        assert_eq!(fields::<WorkerOverrides>(), fields::<WorkerConfig>());
         assert_eq!(fields::<LogOverrides>(), fields::<LogConfig>());
     }
 }

@@ -280,7 +280,7 @@ pub(crate) fn system() -> String {
 
 fn build() -> String {
     let native = version::native_version();
-    format!("{} {} {} {}", env!("CARGO_PKG_VERSION"), native, native.flags, env!("NATIVE_SOURCES"))
+    format!("{} {} {} {}", env!("CARGO_PKG_VERSION"), native, native.flags, env!("NATIVE_OBJECTS"))
 }
 
 /// What decides which operations a model needs: numbers and switches of its header, and its tensors.

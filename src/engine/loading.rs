@@ -1,9 +1,10 @@
 //! Loading a model: the builder, the future, its progress.
 
-use super::{admission::Engine, blocking, model::Model, start};
+use super::{admission::Engine, batching::BatchOptions, blocking, model::Model, start};
 use crate::{
     device::DeviceSelect,
     error::{Error, Result},
+    gguf::Gguf,
     model::{LoadOptions, LoadedModel, ModelSource},
     session::ContextOptions,
 };
@@ -28,11 +29,18 @@ pub struct ModelBuilder {
     load: LoadOptions,
     context: ContextOptions,
     engine: Option<Engine>,
+    batching: Option<BatchOptions>,
 }
 
 impl ModelBuilder {
     pub(crate) fn new(source: ModelSource) -> Self {
-        Self { source, load: LoadOptions::default(), context: ContextOptions::default(), engine: None }
+        Self {
+            source,
+            load: LoadOptions::default(),
+            context: ContextOptions::default(),
+            engine: None,
+            batching: None,
+        }
     }
 
     /// A GGUF file.
@@ -70,6 +78,38 @@ impl ModelBuilder {
         self
     }
 
+    /// The file, where there is one.
+    pub(super) fn path(&self) -> Option<&std::path::Path> {
+        match &self.source {
+            ModelSource::File(path) => Some(path),
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => None,
+        }
+    }
+
+    /// Bytes that the model will take once it runs: its weights and one KV cache, as the file's header tells them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::InvalidGguf`] where the header cannot be read.
+    pub fn memory_estimate(&self) -> Result<u64> {
+        let gguf = match &self.source {
+            ModelSource::File(path) => Gguf::open(path)?,
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => crate::model::builtin_header()?,
+        };
+        let trained = gguf.context_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let context = self.context.context_of(trained);
+        let cells = self.batching.as_ref().map_or(context, |batching| batching.cells_for(context));
+        Ok(gguf.tensor_bytes() + self.context.cache_bytes(&gguf, cells).unwrap_or(0))
+    }
+
+    /// Runs requests together in one context: each step computes all that generate and a part of the waiting prompts.
+    /// Without it each request has a context of its own.
+    pub fn with_batching(mut self, options: BatchOptions) -> Self {
+        self.batching = Some(options);
+        self
+    }
+
     /// Starts to load, in the background. Await the result; dropping it cancels the load and frees everything.
     pub fn load(self) -> Loading {
         let (report, progress) = mpsc::channel(128);
@@ -100,8 +140,11 @@ impl ModelBuilder {
     /// As [`LoadedModel::load`].
     pub fn load_blocking(self, mut progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
         self.context.validate()?;
+        if let Some(batching) = &self.batching {
+            batching.validate()?;
+        }
         let loaded = LoadedModel::load_source(&self.source, &self.load, &mut progress)?;
-        Model::new(loaded, self.context, self.engine.unwrap_or_default())
+        Model::new(loaded, self.context, self.engine.unwrap_or_default(), self.batching.as_ref())
     }
 }
 

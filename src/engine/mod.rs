@@ -2,18 +2,27 @@
 //! and the blocking native engine.
 
 mod admission;
+mod answer;
+mod batching;
 mod chat;
+mod deadline;
 mod generation;
 mod loading;
 mod model;
+mod registry;
 mod request;
+mod scheduler;
+mod stats;
 mod stream;
 
 pub use admission::{Engine, EngineOptions};
+pub use batching::BatchOptions;
 pub use chat::{Chat, Reply};
 pub use loading::{LoadProgress, Loading, ModelBuilder};
 pub use model::{Model, SessionSlot};
+pub use registry::{ModelEntry, ModelState, ModelStatus, Registry, RegistryBuilder};
 pub use request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
+pub use stats::{DeviceMemory, ModelStats, Outcomes};
 pub use stream::{CancelHandle, Completion, EventStream};
 
 pub(crate) use admission::Permit;

@@ -2,17 +2,22 @@
 
 use super::{
     admission::Engine,
+    answer::{self, Answer},
+    batching::BatchOptions,
     blocking,
     chat::Chat,
+    deadline,
     generation::Generation,
     loading::ModelBuilder,
     request::{Event, Prompt, Request},
+    scheduler::{Job, Scheduler},
     start as spawn,
+    stats::{Counters, DeviceMemory, ModelStats, Outcome},
     stream::{CancelHandle, Completion, EventStream, Sink},
 };
 use crate::{
     error::{Error, Result},
-    model::LoadedModel,
+    model::{LoadedModel, Token},
     sampling::SampleOptions,
     session::{ContextOptions, Session},
     template::ChatTemplate,
@@ -54,6 +59,9 @@ struct Shared {
     /// Requests at work, to cancel them when the model is unloaded.
     active: Mutex<Vec<CancelHandle>>,
     count: watch::Sender<usize>,
+    counters: Arc<Counters>,
+    /// Runs requests together, where the model batches.
+    scheduler: Option<Scheduler>,
     slots: Mutex<Vec<Weak<Mutex<Option<Session>>>>>,
 }
 
@@ -73,8 +81,18 @@ impl Model {
         ModelBuilder::new(crate::model::ModelSource::Builtin)
     }
 
-    pub(super) fn new(loaded: Arc<LoadedModel>, context: ContextOptions, engine: Engine) -> Result<Self> {
+    pub(super) fn new(
+        loaded: Arc<LoadedModel>,
+        context: ContextOptions,
+        engine: Engine,
+        batching: Option<&BatchOptions>,
+    ) -> Result<Self> {
         let template = loaded.chat_template()?;
+        let counters = Arc::default();
+        let scheduler = match batching {
+            Some(batching) => Some(Scheduler::new(&loaded, &context, batching, &counters)?),
+            None => None,
+        };
         Ok(Self(Arc::new(Shared {
             loaded: RwLock::new(Some(loaded)),
             template,
@@ -82,6 +100,8 @@ impl Model {
             engine,
             active: Mutex::default(),
             count: watch::Sender::new(0),
+            counters,
+            scheduler,
             slots: Mutex::default(),
         })))
     }
@@ -111,7 +131,37 @@ impl Model {
 
     /// Starts a request. Everything that is wrong with it, also before it begins, comes as the stream's first item.
     pub fn stream(&self, prompt: impl Into<Prompt>, options: SampleOptions) -> EventStream {
-        self.start(None, Request { prompt: prompt.into(), options })
+        self.submit(Request::new(prompt).with_options(options))
+    }
+
+    /// Starts a request with all that can be said about it; otherwise as [`stream`](Self::stream).
+    pub fn submit(&self, request: Request) -> EventStream {
+        match &self.0.scheduler {
+            Some(scheduler) if !request.isolated => self.batch(scheduler, request),
+            _ => self.start(None, request),
+        }
+    }
+
+    /// Whether requests run together in one context, unless they are isolated.
+    pub fn is_batching(&self) -> bool {
+        self.0.scheduler.is_some()
+    }
+
+    /// What the model is doing and has done since it was loaded.
+    pub fn stats(&self) -> ModelStats {
+        let mut stats = self.0.counters.snapshot(*self.0.count.borrow());
+        if stats.memory.is_empty()
+            && let Ok(loaded) = self.loaded()
+        {
+            let (device, weights) = (loaded.devices().join(", "), loaded.tensor_bytes());
+            stats.memory.push(DeviceMemory { device, weights, ..DeviceMemory::default() });
+        }
+        stats
+    }
+
+    /// Whether nobody holds this model but the caller: no other handle, no request, no conversation.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// Runs a request to its end.
@@ -149,6 +199,9 @@ impl Model {
             for slot in slots {
                 drop(lock(&slot).take());
             }
+            if let Some(scheduler) = &self.0.scheduler {
+                scheduler.close();
+            }
             drop(taken);
         })
         .await;
@@ -171,7 +224,70 @@ impl Model {
         prompt: impl Into<Prompt>,
         options: SampleOptions,
     ) -> EventStream {
-        self.start(Some(slot.clone()), Request { prompt: prompt.into(), options })
+        self.start(Some(slot.clone()), Request::new(prompt).with_options(options))
+    }
+
+    /// Starts a request beside others: its prompt is prepared here, the scheduler does the rest.
+    fn batch(&self, scheduler: &Scheduler, request: Request) -> EventStream {
+        let asked = Instant::now();
+        let (stream, sink) = EventStream::new();
+        let cancel = sink.cancel_handle().clone();
+        let active = Active::new(self.clone(), cancel.clone());
+        let place = match scheduler.enter(self.0.engine.options()) {
+            Ok(place) => place,
+            Err(error) => {
+                active.fail(&sink, error, false);
+                return stream;
+            }
+        };
+        if let Some(after) = request.deadline {
+            deadline::set(&cancel, asked, after);
+        }
+        spawn(async move {
+            blocking(move || {
+                let prepared = active.model.prepare(&request, asked);
+                let Some(scheduler) = &active.model.0.scheduler else { return };
+                let (limit, inbox) = (scheduler.limit(), Arc::clone(scheduler.inbox()));
+                match prepared {
+                    Ok((tokens, answer)) => {
+                        cancel.attach_scheduler(&inbox);
+                        let output = request.options.max_tokens.unwrap_or(usize::MAX);
+                        // what will be shifted must be nobody else's
+                        let shifts = request.context_shift && tokens.len().saturating_add(output) > limit;
+                        let job = Job {
+                            prompt: tokens.len(),
+                            tokens,
+                            answer,
+                            sink,
+                            place,
+                            cache: request.cache_prompt && !shifts,
+                            shift: request.context_shift,
+                            running: None,
+                            waits_since: None,
+                            active,
+                        };
+                        inbox.push(job);
+                    }
+                    Err(error) => {
+                        drop(place);
+                        active.fail(&sink, error, false);
+                    }
+                }
+            })
+            .await;
+        });
+        stream
+    }
+
+    /// The prompt's tokens, and an answer to begin.
+    fn prepare(&self, request: &Request, asked: Instant) -> Result<(Vec<Token>, Answer)> {
+        let loaded = self.loaded()?;
+        request.options.validate()?;
+        let tokens = answer::prompt_tokens(&loaded, &self.0.template, &request.prompt)?;
+        let limit = self.0.context.context_for(&loaded);
+        answer::check_room(tokens.len(), &request.options, request.context_shift, limit)?;
+        let answer = Answer::new(&loaded, &request.options, &tokens, asked)?;
+        Ok((tokens, answer))
     }
 
     /// Starts a request, in the session of a slot or one of its own.
@@ -179,32 +295,43 @@ impl Model {
         let asked = Instant::now();
         let (stream, sink) = EventStream::new();
         let active = Active::new(self.clone(), sink.cancel_handle().clone());
+        if let Some(after) = request.deadline {
+            deadline::set(sink.cancel_handle(), asked, after);
+        }
         spawn(async move {
             let cancel = sink.cancel_handle().clone();
             let admitted = tokio::select! {
                 permit = active.model.0.engine.admit() => permit,
-                () = cancel.cancelled() => Err(Error::Cancelled),
+                () = cancel.cancelled() => Err(cancel.reason()),
             };
             match admitted {
                 // the permit travels into the blocking task: the place is taken until the work has really ended
                 Ok(permit) => {
                     blocking(move || {
-                        active.model.run(slot.as_ref(), &request, asked, &sink);
-                        drop((active, permit));
+                        let running = active.model.0.counters.begun();
+                        active.model.run(slot.as_ref(), &request, asked, &active, &sink);
+                        drop((active, running, permit));
                     })
                     .await;
                 }
-                Err(error) => sink.fail(error),
+                Err(error) => active.fail(&sink, error, false),
             }
         });
         stream
     }
 
     /// The work of a request, on a thread that may block.
-    fn run(&self, slot: Option<&SessionSlot>, request: &Request, asked: Instant, sink: &Sink) {
+    fn run(
+        &self,
+        slot: Option<&SessionSlot>,
+        request: &Request,
+        asked: Instant,
+        active: &Active,
+        sink: &Sink,
+    ) {
         let mut generation = match self.begin(slot, request, asked, Some(sink.cancel_handle())) {
             Ok(generation) => generation,
-            Err(error) => return sink.fail(error),
+            Err(error) => return active.fail(sink, error, false),
         };
         let mut last = None;
         for event in &mut generation {
@@ -222,8 +349,15 @@ impl Model {
             Some(slot) => slot.put(generation.into_session()),
             None => drop(generation),
         }
-        if !last.is_some_and(|event| sink.send(event)) {
-            sink.fail(Error::Cancelled);
+        match last {
+            Some(Ok(done)) => {
+                active.ended(Outcome::Done);
+                if !sink.send(Ok(done)) {
+                    sink.fail(sink.cancel_handle().reason());
+                }
+            }
+            Some(Err(error)) if !matches!(error, Error::Cancelled) => active.fail(sink, error, true),
+            Some(Err(_)) | None => active.fail(sink, sink.cancel_handle().reason(), true),
         }
     }
 
@@ -244,7 +378,7 @@ impl Model {
             None => self.session()?,
         };
         let stop = session.stop_handle();
-        let generation = Generation::new(session, &self.0.template, request, asked, began)?;
+        let generation = Generation::new(session, &self.0.template, &self.0.counters, request, asked, began)?;
         if let Some(cancel) = cancel {
             cancel.attach(stop);
         }
@@ -253,7 +387,8 @@ impl Model {
 }
 
 /// One request in the model's list, until it is dropped.
-struct Active {
+#[derive(Debug)]
+pub(crate) struct Active {
     model: Model,
     cancel: CancelHandle,
 }
@@ -264,10 +399,22 @@ impl Active {
         model.0.count.send_modify(|count| *count += 1);
         Self { model, cancel }
     }
+
+    /// Counts how it ended.
+    pub(super) fn ended(&self, outcome: Outcome) {
+        self.model.0.counters.ended(outcome);
+    }
+
+    /// Ends it with an error, which came before or after the work began.
+    pub(super) fn fail(&self, sink: &Sink, error: Error, begun: bool) {
+        self.ended(Outcome::of(&error, begun));
+        sink.fail(error);
+    }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
+        self.cancel.finished();
         lock(&self.model.0.active).retain(|other| !other.is_same(&self.cancel));
         self.model.0.count.send_modify(|count| *count -= 1);
     }

@@ -40,13 +40,80 @@ impl From<Vec<Token>> for Prompt {
     }
 }
 
-/// One request: a prompt and how to continue it.
+/// One request: a prompt, how to continue it, and how to treat it beside others.
+///
+/// ```
+/// # use inferno::{Request, SampleOptions};
+/// # use std::time::Duration;
+/// let request = Request::new("Once upon a time")
+///     .with_options(SampleOptions::default().with_max_tokens(64))
+///     .with_deadline(Duration::from_secs(30));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// What to continue.
     pub prompt: Prompt,
     /// How to choose tokens, and when to stop.
     pub options: SampleOptions,
+    /// Whether it gets a context of its own also where the model batches requests
+    /// ([`ModelBuilder::with_batching`](crate::ModelBuilder::with_batching)). Nothing of it is shared then, and the place
+    /// that it takes is one of the [`Engine`](crate::Engine)'s.
+    pub isolated: bool,
+    /// How long it may take from [`Model::submit`](crate::Model::submit) to its end, the wait in the queue included. It
+    /// ends with [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded) then. `None`: as long as it takes.
+    pub deadline: Option<Duration>,
+    /// What happens when the context is full: `false` ends the text with
+    /// [`FinishReason::ContextFull`]; `true` forgets the older half of what comes after the model's first token, moves the
+    /// rest down and goes on. The prompt must fit in any case.
+    pub context_shift: bool,
+    /// Whether it may use KV cells that earlier requests with the same beginning computed, and leave its own to later
+    /// ones. It has no effect on a request with a context of its own.
+    pub cache_prompt: bool,
+}
+
+impl Request {
+    /// A request with the default options: batched where the model batches, no deadline, no context shift, cached.
+    pub fn new(prompt: impl Into<Prompt>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            options: SampleOptions::default(),
+            isolated: false,
+            deadline: None,
+            context_shift: false,
+            cache_prompt: true,
+        }
+    }
+
+    /// Sets [`options`](Self::options).
+    pub fn with_options(mut self, options: SampleOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets [`isolated`](Self::isolated).
+    pub fn with_isolated(mut self, isolated: bool) -> Self {
+        self.isolated = isolated;
+        self
+    }
+
+    /// Sets [`deadline`](Self::deadline).
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets [`context_shift`](Self::context_shift).
+    pub fn with_context_shift(mut self, shift: bool) -> Self {
+        self.context_shift = shift;
+        self
+    }
+
+    /// Sets [`cache_prompt`](Self::cache_prompt).
+    pub fn with_cache_prompt(mut self, cache: bool) -> Self {
+        self.cache_prompt = cache;
+        self
+    }
 }
 
 /// What happens while a request runs, in this order: [`Prefill`](Event::Prefill)s, then texts and tokens, then one

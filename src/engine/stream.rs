@@ -1,6 +1,9 @@
 //! The stream of a request's events, and its cancellation.
 
-use super::request::{Event, TokenLogprobs, Usage};
+use super::{
+    request::{Event, TokenLogprobs, Usage},
+    scheduler::Inbox,
+};
 use crate::{
     error::{Error, Result},
     session::StopHandle,
@@ -9,10 +12,11 @@ use futures_core::Stream;
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -26,9 +30,24 @@ pub struct CancelHandle(Arc<Cancel>);
 #[derive(Debug, Default)]
 struct Cancel {
     cancelled: AtomicBool,
-    /// The session at work, once there is one.
-    session: Mutex<Option<StopHandle>>,
+    /// The deadline, where it was that which cancelled the request.
+    expired: OnceLock<Duration>,
+    /// The request has ended: nothing cancels it any more.
+    over: AtomicBool,
+    /// Who works on it, once somebody does.
+    worker: Mutex<Option<Worker>>,
+    /// The error that the request ended with, where the reader has no room for it.
+    last_word: Mutex<Option<Error>>,
+    /// The work waits until the reader has read.
+    waits_for_reader: AtomicBool,
     changed: Notify,
+}
+
+/// Who has to know of a cancellation.
+#[derive(Debug)]
+enum Worker {
+    Session(StopHandle),
+    Scheduler(Arc<Inbox>),
 }
 
 impl CancelHandle {
@@ -36,8 +55,10 @@ impl CancelHandle {
     /// [`Error::Cancelled`].
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
-        if let Some(session) = self.lock().as_ref() {
-            session.stop();
+        match self.lock().as_ref() {
+            Some(Worker::Session(session)) => session.stop(),
+            Some(Worker::Scheduler(inbox)) => inbox.cancelled(),
+            None => {}
         }
         self.0.changed.notify_waiters();
     }
@@ -45,6 +66,42 @@ impl CancelHandle {
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Cancels the request because its deadline passed.
+    pub(super) fn expire(&self, after: Duration) {
+        if !self.is_cancelled() && !self.is_over() && self.0.expired.set(after).is_ok() {
+            self.cancel();
+        }
+    }
+
+    /// What a request that was cancelled ends with.
+    pub(super) fn reason(&self) -> Error {
+        match self.0.expired.get() {
+            Some(after) => Error::DeadlineExceeded { after: *after },
+            None => Error::Cancelled,
+        }
+    }
+
+    /// What a request ended with whose sender has left.
+    fn last_word(&self) -> Error {
+        let error = self.0.last_word.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match error {
+            Some(error) => error,
+            None if self.is_cancelled() => self.reason(),
+            // its runtime has ended
+            None => Error::ShutDown,
+        }
+    }
+
+    /// The request has ended.
+    pub(super) fn finished(&self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the request has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -57,7 +114,21 @@ impl CancelHandle {
         if self.is_cancelled() {
             session.stop();
         }
-        *slot = Some(session);
+        *slot = Some(Worker::Session(session));
+    }
+
+    /// Tells this scheduler from now on.
+    pub(super) fn attach_scheduler(&self, inbox: &Arc<Inbox>) {
+        *self.lock() = Some(Worker::Scheduler(Arc::clone(inbox)));
+    }
+
+    /// The reader has taken an event: whoever waits for that goes on.
+    fn has_read(&self) {
+        if self.0.waits_for_reader.swap(false, Ordering::SeqCst)
+            && let Some(Worker::Scheduler(inbox)) = self.lock().as_ref()
+        {
+            inbox.wake();
+        }
     }
 
     /// The session has left the request: a later cancel must not stop what it does next.
@@ -65,12 +136,12 @@ impl CancelHandle {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<StopHandle>> {
-        self.0.session.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Worker>> {
+        self.0.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes when the request is cancelled.
-    pub(super) async fn cancelled(&self) {
+    pub(crate) async fn cancelled(&self) {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -108,14 +179,47 @@ impl Sink {
         }
     }
 
-    /// The last word, if there is room for it: a reader that does not read cannot hold up the end.
+    /// Hands on an event if there is room for it. Where there is none, the scheduler is woken once the reader has read.
+    pub(super) fn offer(&self, event: Event) -> Offer {
+        if self.cancel.is_cancelled() {
+            return Offer::Gone;
+        }
+        let mut event = Ok(event);
+        for told in [false, true] {
+            match self.sender.try_send(event) {
+                Ok(()) => return Offer::Taken,
+                Err(mpsc::error::TrySendError::Closed(_)) => return Offer::Gone,
+                Err(mpsc::error::TrySendError::Full(back)) => event = back,
+            }
+            if !told {
+                // then look once more: the reader may have read in between, and told nobody
+                self.cancel.0.waits_for_reader.store(true, Ordering::SeqCst);
+            }
+        }
+        match event {
+            Ok(event) => Offer::Full(event),
+            Err(_) => unreachable!("an event was offered"),
+        }
+    }
+
+    /// The last word. A reader that does not read cannot hold up the end: it finds the error when it comes to it.
     pub(super) fn fail(&self, error: Error) {
-        let _ = self.sender.try_send(Err(error));
+        if let Err(mpsc::error::TrySendError::Full(Err(error))) = self.sender.try_send(Err(error)) {
+            *self.cancel.0.last_word.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
     }
 
     pub(super) fn cancel_handle(&self) -> &CancelHandle {
         &self.cancel
     }
+}
+
+/// What came of an offered event.
+#[derive(Debug)]
+pub(super) enum Offer {
+    Taken,
+    Full(Event),
+    Gone,
 }
 
 /// The events of a request, as a [`Stream`]. Dropping it cancels the request.
@@ -167,10 +271,9 @@ impl Stream for EventStream {
         }
         let event = match std::task::ready!(self.receiver.poll_recv(context)) {
             Some(event) => event,
-            // the sender left without a last word: it was cancelled, or its runtime ended
-            None if self.cancel.is_cancelled() => Err(Error::Cancelled),
-            None => Err(Error::ShutDown),
+            None => Err(self.cancel.last_word()),
         };
+        self.cancel.has_read();
         self.ended = matches!(event, Ok(Event::Done(_)) | Err(_));
         Poll::Ready(Some(event))
     }

@@ -850,6 +850,23 @@ pub type inf_log_fn = ::core::option::Option<
 >;
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct inf_memory {
+    pub device: *const ::core::ffi::c_char,
+    pub weights: usize,
+    pub cache: usize,
+    pub compute: usize,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_memory"][::core::mem::size_of::<inf_memory>() - 32usize];
+    ["Alignment of inf_memory"][::core::mem::align_of::<inf_memory>() - 8usize];
+    ["Offset of field: inf_memory::device"][::core::mem::offset_of!(inf_memory, device) - 0usize];
+    ["Offset of field: inf_memory::weights"][::core::mem::offset_of!(inf_memory, weights) - 8usize];
+    ["Offset of field: inf_memory::cache"][::core::mem::offset_of!(inf_memory, cache) - 16usize];
+    ["Offset of field: inf_memory::compute"][::core::mem::offset_of!(inf_memory, compute) - 24usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
@@ -865,6 +882,7 @@ unsafe extern "C" {
     pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
     pub fn llama_model_desc(model: *const llama_model, buf: *mut ::core::ffi::c_char, buf_size: usize)
@@ -904,10 +922,11 @@ unsafe extern "C" {
     pub fn inf_context_free(context: *mut llama_context, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_decode(
         context: *mut llama_context,
-        tokens: *const llama_token,
         n: i32,
-        pos: llama_pos,
-        all_logits: bool,
+        tokens: *const llama_token,
+        pos: *const llama_pos,
+        seq: *const llama_seq_id,
+        output: *const i8,
         result: *mut i32,
         error: *mut inf_error,
     ) -> inf_status::Type;
@@ -917,10 +936,45 @@ unsafe extern "C" {
         logits: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
-    pub fn inf_rewind(
+    pub fn inf_seq_rm(
         context: *mut llama_context,
+        seq: llama_seq_id,
         from: llama_pos,
+        to: llama_pos,
         removed: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_cp(
+        context: *mut llama_context,
+        from: llama_seq_id,
+        into: llama_seq_id,
+        to: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_add(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        from: llama_pos,
+        delta: llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_seq_range(
+        context: *mut llama_context,
+        seq: llama_seq_id,
+        least: *mut llama_pos,
+        most: *mut llama_pos,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_can_shift(
+        context: *mut llama_context,
+        can: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_context_memory(
+        context: *mut llama_context,
+        parts: *mut inf_memory,
+        n: usize,
+        count: *mut usize,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_state_size(

@@ -1,4 +1,4 @@
-//! An owned `llama_context`: the KV cache and the compute buffers of one sequence.
+//! An owned `llama_context`: the KV cache and the compute buffers of one sequence, or of several.
 
 use super::{
     bindings as ffi,
@@ -61,6 +61,8 @@ pub(crate) struct ContextParams {
     pub(crate) n_ctx: u32,
     pub(crate) n_batch: u32,
     pub(crate) n_ubatch: u32,
+    /// Sequences, which share the `n_ctx` cells of the cache. Each is numbered from 0.
+    pub(crate) n_seq: u32,
     pub(crate) threads: i32,
     pub(crate) flash_attention: FlashAttention,
     pub(crate) cache_k: CacheKind,
@@ -70,6 +72,47 @@ pub(crate) struct ContextParams {
 
 /// How often each operation was computed on each device: by the names of both.
 pub(crate) type Operations = BTreeMap<(&'static CStr, &'static CStr), u64>;
+
+/// Tokens to decode, each with its position and its sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    tokens: Vec<i32>,
+    positions: Vec<i32>,
+    sequences: Vec<i32>,
+    outputs: Vec<i8>,
+}
+
+impl Batch {
+    /// Adds a token; `output` keeps its logits.
+    pub(crate) fn push(&mut self, token: i32, position: i32, sequence: i32, output: bool) {
+        self.tokens.push(token);
+        self.positions.push(position);
+        self.sequences.push(sequence);
+        self.outputs.push(i8::from(output));
+    }
+
+    /// Empties it, keeping its memory.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.sequences.clear();
+        self.outputs.clear();
+    }
+
+    /// The number of tokens.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+/// What a context takes on one device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) device: &'static CStr,
+    pub(crate) weights: usize,
+    pub(crate) cache: usize,
+    pub(crate) compute: usize,
+}
 
 /// What a decode came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +124,7 @@ pub(crate) enum Decoded {
     Full,
 }
 
-/// A context with one sequence. Freed on drop, or leaked after an assertion.
+/// A context. Freed on drop, or leaked after an assertion.
 #[derive(Debug)]
 pub(crate) struct Context {
     ptr: NonNull<ffi::llama_context>,
@@ -91,7 +134,12 @@ pub(crate) struct Context {
     operations: Option<Arc<Mutex<Operations>>>,
     /// An assertion failed inside: the state is unknown, and freeing it could assert again.
     broken: bool,
+    n_batch: usize,
+    n_seq: i32,
     model: Arc<Model>,
+    /// What the next decode fails with.
+    #[cfg(test)]
+    pub(crate) fault: Option<Failure>,
 }
 
 // SAFETY: a llama_context is not tied to a thread: it has no thread-local state (its thread pool is created per
@@ -136,7 +184,11 @@ impl Context {
         native.n_ctx = params.n_ctx;
         native.n_batch = params.n_batch;
         native.n_ubatch = params.n_ubatch;
-        native.n_seq_max = 1;
+        native.n_seq_max = params.n_seq;
+        // one buffer for all: each sequence may fill it, and sequences can share cells
+        native.kv_unified = true;
+        // one a sequence: buffers for the logits of a whole ubatch would be hundreds of megabytes for a large vocabulary
+        native.n_outputs_max = params.n_seq;
         native.n_threads = params.threads;
         native.n_threads_batch = params.threads;
         native.flash_attn_type = match params.flash_attention {
@@ -162,7 +214,17 @@ impl Context {
             call(|error| unsafe { ffi::inf_context_new(model, &raw const native, &raw mut context, error) })
         })?;
         match NonNull::new(context) {
-            Some(ptr) => Ok(Self { ptr, stop, operations, broken: false, model }),
+            Some(ptr) => Ok(Self {
+                ptr,
+                stop,
+                operations,
+                broken: false,
+                n_batch: usize::try_from(params.n_batch).expect("usize holds 32 bits where llama.cpp runs"),
+                n_seq: i32::try_from(params.n_seq).expect("a few hundred at most"),
+                model,
+                #[cfg(test)]
+                fault: None,
+            }),
             None => Err(Failure::from_log("llama.cpp gave no reason")),
         }
     }
@@ -180,27 +242,45 @@ impl Context {
         }
     }
 
-    /// Decodes tokens at positions `pos..`, at most `n_batch` of them, all within the vocabulary.
-    pub(crate) fn decode(
-        &mut self,
-        tokens: &[i32],
-        pos: usize,
-        all_logits: bool,
-    ) -> Result<Decoded, Failure> {
-        if tokens.is_empty() {
+    /// Decodes at most `n_batch` tokens, of which at most one a sequence has an output. Positions follow each other within
+    /// a sequence, and go on where the sequence ends.
+    pub(crate) fn decode(&mut self, batch: &Batch) -> Result<Decoded, Failure> {
+        if batch.len() == 0 {
             return Ok(Decoded::Done);
         }
+        if batch.len() > self.n_batch {
+            return Err(Failure::Refused(format!("{} tokens, {} at most", batch.len(), self.n_batch)));
+        }
+        let outputs = batch.outputs.iter().filter(|output| **output != 0).count();
+        if i32::try_from(outputs).is_ok_and(|n| n > self.n_seq) {
+            return Err(Failure::Refused(format!("{outputs} outputs, {} at most", self.n_seq)));
+        }
         let vocab = self.model.vocab_size();
-        if let Some(token) = tokens.iter().find(|t| !(0..vocab).contains(*t)) {
+        if let Some(token) = batch.tokens.iter().find(|t| !(0..vocab).contains(*t)) {
             return Err(Failure::Refused(format!("token {token} is outside the vocabulary of {vocab}")));
         }
-        let n = i32::try_from(tokens.len()).map_err(|_| Failure::OutOfMemory)?;
-        let pos = i32::try_from(pos).map_err(|_| Failure::OutOfMemory)?;
+        for sequence in &batch.sequences {
+            self.check(*sequence)?;
+        }
+        let n = i32::try_from(batch.len()).map_err(|_| Failure::OutOfMemory)?;
         let ptr = self.usable()?;
+        #[cfg(test)]
+        if let Some(fault) = self.fault.take() {
+            return self.note(Err(fault)).map(|()| Decoded::Done);
+        }
         let mut result = 0;
-        // SAFETY: the context is alive and not broken, tokens has n elements, and result outlives the call.
+        // SAFETY: the context is alive and not broken, all four arrays have n elements, and result outlives the call.
         let status = call(|error| unsafe {
-            ffi::inf_decode(ptr, tokens.as_ptr(), n, pos, all_logits, &raw mut result, error)
+            ffi::inf_decode(
+                ptr,
+                n,
+                batch.tokens.as_ptr(),
+                batch.positions.as_ptr(),
+                batch.sequences.as_ptr(),
+                batch.outputs.as_ptr(),
+                &raw mut result,
+                error,
+            )
         });
         self.note(status)?;
         match result {
@@ -214,7 +294,7 @@ impl Context {
         }
     }
 
-    /// Logits of the i-th output of the last decode, -1 for the last one: one per entry of the vocabulary.
+    /// Logits of the i-th token of the last decode, -1 for the last output: one per entry of the vocabulary.
     pub(crate) fn logits(&mut self, i: i32) -> Result<&[f32], Failure> {
         let ptr = self.usable()?;
         let mut logits = ptr::null();
@@ -230,15 +310,95 @@ impl Context {
         Ok(unsafe { slice::from_raw_parts(logits, len) })
     }
 
-    /// Forgets the positions from `from` on. False where the memory cannot (recurrent models).
-    pub(crate) fn rewind(&mut self, from: usize) -> Result<bool, Failure> {
-        let from = i32::try_from(from).map_err(|_| Failure::OutOfMemory)?;
+    /// Forgets the positions from `from` on, or up to `to` of them. False where the memory cannot (recurrent models).
+    pub(crate) fn remove(&mut self, sequence: i32, from: usize, to: Option<usize>) -> Result<bool, Failure> {
+        self.check(sequence)?;
+        let (from, to) = (position(from)?, to.map_or(Ok(-1), position)?);
         let ptr = self.usable()?;
         let mut removed = false;
-        // SAFETY: the context is alive and not broken.
-        let status = call(|error| unsafe { ffi::inf_rewind(ptr, from, &raw mut removed, error) });
+        // SAFETY: the context is alive and not broken, and has this sequence.
+        let status =
+            call(|error| unsafe { ffi::inf_seq_rm(ptr, sequence, from, to, &raw mut removed, error) });
         self.note(status)?;
         Ok(removed)
+    }
+
+    /// Makes the first `to` positions of one sequence those of another, empty one, too.
+    pub(crate) fn copy(&mut self, from: i32, into: i32, to: usize) -> Result<(), Failure> {
+        self.check(from)?;
+        self.check(into)?;
+        let to = position(to)?;
+        let ptr = self.usable()?;
+        // SAFETY: the context is alive and not broken, and has both sequences.
+        let status = call(|error| unsafe { ffi::inf_seq_cp(ptr, from, into, to, error) });
+        self.note(status)
+    }
+
+    /// Moves the positions from `from` on down by `by`. The memory must be able to ([`Context::can_shift`]), the positions
+    /// below must be free, and no cell may be shared.
+    pub(crate) fn move_down(&mut self, sequence: i32, from: usize, by: usize) -> Result<(), Failure> {
+        self.check(sequence)?;
+        let (from, by) = (position(from)?, position(by)?);
+        let ptr = self.usable()?;
+        // SAFETY: the context is alive and not broken, and has this sequence.
+        let status = call(|error| unsafe { ffi::inf_seq_add(ptr, sequence, from, -by, error) });
+        self.note(status)
+    }
+
+    /// The first and the last position of a sequence; none where it is empty.
+    pub(crate) fn range(&mut self, sequence: i32) -> Result<Option<(usize, usize)>, Failure> {
+        self.check(sequence)?;
+        let ptr = self.usable()?;
+        let (mut least, mut most) = (-1, -1);
+        // SAFETY: the context is alive and not broken, and has this sequence.
+        let status =
+            call(|error| unsafe { ffi::inf_seq_range(ptr, sequence, &raw mut least, &raw mut most, error) });
+        self.note(status)?;
+        Ok(usize::try_from(least).ok().zip(usize::try_from(most).ok()))
+    }
+
+    /// Whether positions can be moved.
+    pub(crate) fn can_shift(&mut self) -> Result<bool, Failure> {
+        let ptr = self.usable()?;
+        let mut can = false;
+        // SAFETY: the context is alive and not broken.
+        let status = call(|error| unsafe { ffi::inf_can_shift(ptr, &raw mut can, error) });
+        self.note(status)?;
+        Ok(can)
+    }
+
+    /// What the context and its model take, by kind of memory: a device can come more than once.
+    pub(crate) fn memory(&mut self) -> Result<Vec<Memory>, Failure> {
+        const MOST: usize = 64;
+        let ptr = self.usable()?;
+        let none = ffi::inf_memory { device: ptr::null(), weights: 0, cache: 0, compute: 0 };
+        let (mut parts, mut count) = ([none; MOST], 0);
+        // SAFETY: the context is alive and not broken, and the array has as many entries as is said.
+        let status = call(|error| unsafe {
+            ffi::inf_context_memory(ptr, parts.as_mut_ptr(), MOST, &raw mut count, error)
+        });
+        self.note(status)?;
+        let parts = parts.iter().take(count).map(|part| Memory {
+            // SAFETY: the name of a device of the registry, terminated, alive as long as the process.
+            device: unsafe { CStr::from_ptr(part.device) },
+            weights: part.weights,
+            cache: part.cache,
+            compute: part.compute,
+        });
+        Ok(parts.collect())
+    }
+
+    /// Whether it failed in a way after which it cannot be used.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// An index outside of the sequences is an assertion in llama.cpp.
+    fn check(&self, sequence: i32) -> Result<(), Failure> {
+        if (0..self.n_seq).contains(&sequence) {
+            return Ok(());
+        }
+        Err(Failure::Refused(format!("sequence {sequence} of {}", self.n_seq)))
     }
 
     /// The sequence's state, in llama.cpp's own format.
@@ -281,6 +441,10 @@ impl Context {
         self.broken |= matches!(status, Err(Failure::Assertion(_)));
         status
     }
+}
+
+fn position(position: usize) -> Result<i32, Failure> {
+    i32::try_from(position).map_err(|_| Failure::OutOfMemory)
 }
 
 impl Drop for Context {

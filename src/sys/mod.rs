@@ -15,7 +15,7 @@ mod selftest;
 
 pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
 pub(crate) use call::{Failure, engine};
-pub(crate) use context::{CacheKind, Context, ContextParams, Decoded, FlashAttention};
+pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};
 pub(crate) use sampler::Sampler;
 pub(crate) use selftest::{Finding, NativeCheck, SelfTest, SelfTestOptions, system};

@@ -200,6 +200,13 @@ impl Model {
         recurrent || hybrid
     }
 
+    /// How many positions back attention reaches in the layers where it does not reach all; 0 where it does in all.
+    pub(crate) fn sliding_window(&self) -> usize {
+        // SAFETY: the model is alive.
+        let window = unsafe { ffi::llama_model_n_swa(self.ptr.as_ptr()) };
+        usize::try_from(window).unwrap_or(0)
+    }
+
     /// Whether the vocabulary has a tokenizer at all.
     pub(crate) fn has_tokenizer(&self) -> bool {
         // SAFETY: the vocabulary is alive.

@@ -163,14 +163,14 @@ impl Sampler {
         call(|error| unsafe { ffi::inf_sampler_add_dist(self.ptr.as_ptr(), seed, error) })
     }
 
-    /// Chooses from the last output of the last decode, and remembers the choice (penalties, mirostat). The context must
-    /// have logits: [`Context::logits`] tells.
-    pub(crate) fn sample(&mut self, context: &mut Context) -> Result<i32, Failure> {
+    /// Chooses from the output of the i-th token of the last decode, -1 for the last output, and remembers the choice
+    /// (penalties, mirostat). The context must have its logits: [`Context::logits`] tells.
+    pub(crate) fn sample(&mut self, context: &mut Context, i: i32) -> Result<i32, Failure> {
         let native = context.usable()?;
         let mut token = -1;
         // SAFETY: chain and context are alive, and the context is not broken.
         let status =
-            call(|error| unsafe { ffi::inf_sample(self.ptr.as_ptr(), native, -1, &raw mut token, error) });
+            call(|error| unsafe { ffi::inf_sample(self.ptr.as_ptr(), native, i, &raw mut token, error) });
         context.note(status)?;
         Ok(token)
     }

@@ -1,6 +1,7 @@
 // The calls from Rust into llama.cpp: each ends in a status, whatever is thrown below (guard.h).
 
 #include "shim.h"
+#include "llama-ext.h"
 
 #include "guard.h"
 
@@ -44,6 +45,15 @@ inf_status add(llama_sampler * chain, inf_error * error, llama_sampler * (*make)
 
 template <typename F> inf_status add(llama_sampler * chain, inf_error * error, const F & make) {
     return add(chain, error, [](const void * f) { return (*static_cast<const F *>(f))(); }, &make);
+}
+
+const char * device_name(ggml_backend_buffer_type_t type) {
+    ggml_backend_dev_t dev = type ? ggml_backend_buft_get_device(type) : nullptr;
+    if (!dev) {
+        // the CPU's own buffers do not say whose they are
+        dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    }
+    return ggml_backend_dev_name(dev);
 }
 
 } // namespace
@@ -99,20 +109,21 @@ inf_status inf_context_free(llama_context * context, inf_error * error) {
     return guard(error, [&] { llama_free(context); });
 }
 
-inf_status inf_decode(llama_context * context, const llama_token * tokens, int32_t n, llama_pos pos, bool all_logits,
-                      int32_t * result, inf_error * error) {
+inf_status inf_decode(llama_context * context, int32_t n, const llama_token * tokens, const llama_pos * pos,
+                      const llama_seq_id * seq, const int8_t * output, int32_t * result, inf_error * error) {
     return guard(error, [&] {
-        std::vector<llama_pos> positions(n);
+        std::vector<int32_t>        counts(n, 1);
+        std::vector<llama_seq_id *> sequences(n);
         for (int32_t i = 0; i < n; i++) {
-            positions[i] = pos + i;
+            sequences[i] = const_cast<llama_seq_id *>(seq + i);
         }
-        std::vector<int8_t> logits(n, all_logits);
-        logits.back() = 1;
         llama_batch batch = {};
         batch.n_tokens    = n;
         batch.token       = const_cast<llama_token *>(tokens);
-        batch.pos         = positions.data();
-        batch.logits      = logits.data();
+        batch.pos         = const_cast<llama_pos *>(pos);
+        batch.n_seq_id    = counts.data();
+        batch.seq_id      = sequences.data();
+        batch.logits      = const_cast<int8_t *>(output);
         *result = llama_decode(context, batch);
         if (*result == 0) {
             // the outputs are copied asynchronously: errors of the device surface here, inside the guard
@@ -126,8 +137,42 @@ inf_status inf_logits(llama_context * context, int32_t i, const float ** logits,
     return guard(error, [&] { *logits = llama_get_logits_ith(context, i); });
 }
 
-inf_status inf_rewind(llama_context * context, llama_pos from, bool * removed, inf_error * error) {
-    return guard(error, [&] { *removed = llama_memory_seq_rm(llama_get_memory(context), 0, from, -1); });
+inf_status inf_seq_rm(llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,
+                      inf_error * error) {
+    return guard(error, [&] { *removed = llama_memory_seq_rm(llama_get_memory(context), seq, from, to); });
+}
+
+inf_status inf_seq_cp(llama_context * context, llama_seq_id from, llama_seq_id into, llama_pos to, inf_error * error) {
+    return guard(error, [&] { llama_memory_seq_cp(llama_get_memory(context), from, into, 0, to); });
+}
+
+inf_status inf_seq_add(llama_context * context, llama_seq_id seq, llama_pos from, llama_pos delta, inf_error * error) {
+    return guard(error, [&] { llama_memory_seq_add(llama_get_memory(context), seq, from, -1, delta); });
+}
+
+inf_status inf_seq_range(llama_context * context, llama_seq_id seq, llama_pos * least, llama_pos * most,
+                         inf_error * error) {
+    return guard(error, [&] {
+        *least = llama_memory_seq_pos_min(llama_get_memory(context), seq);
+        *most  = llama_memory_seq_pos_max(llama_get_memory(context), seq);
+    });
+}
+
+inf_status inf_can_shift(llama_context * context, bool * can, inf_error * error) {
+    return guard(error, [&] { *can = llama_memory_can_shift(llama_get_memory(context)); });
+}
+
+inf_status inf_context_memory(llama_context * context, inf_memory * parts, size_t n, size_t * count,
+                              inf_error * error) {
+    *count = 0;
+    return guard(error, [&] {
+        for (const auto & [type, bytes] : llama_get_memory_breakdown(context)) {
+            if (*count < n) {
+                parts[*count] = { device_name(type), bytes.model, bytes.context, bytes.compute };
+            }
+            ++*count;
+        }
+    });
 }
 
 inf_status inf_state_size(llama_context * context, size_t * size, inf_error * error) {
@@ -255,13 +300,8 @@ bool inf_node_work(const ggml_tensor * node, const char ** operation, const char
     }
     // the scheduler places a result in the memory of the device that computes it
     ggml_backend_buffer_t buffer = node->view_src ? node->view_src->buffer : node->buffer;
-    ggml_backend_dev_t dev = buffer ? ggml_backend_buft_get_device(ggml_backend_buffer_get_type(buffer)) : nullptr;
-    if (!dev) {
-        // the CPU's own buffers do not say whose they are
-        dev = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    }
     *operation = ggml_op_desc(node);
-    *device = ggml_backend_dev_name(dev);
+    *device = device_name(buffer ? ggml_backend_buffer_get_type(buffer) : nullptr);
     return true;
 }
 

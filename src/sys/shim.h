@@ -42,16 +42,40 @@ enum inf_status inf_context_new(struct llama_model * model, const struct llama_c
                                 struct llama_context ** context, struct inf_error * error);
 enum inf_status inf_context_free(struct llama_context * context, struct inf_error * error);
 
-// Decodes n tokens of sequence 0 at positions pos, pos+1, …; logits are kept for the last one, or for all.
+// Decodes n tokens, each with its position and its sequence; logits are kept for those with output != 0.
 // result receives llama_decode's return value.
-enum inf_status inf_decode(struct llama_context * context, const llama_token * tokens, int32_t n, llama_pos pos,
-                           bool all_logits, int32_t * result, struct inf_error * error);
+enum inf_status inf_decode(struct llama_context * context, int32_t n, const llama_token * tokens, const llama_pos * pos,
+                           const llama_seq_id * seq, const int8_t * output, int32_t * result, struct inf_error * error);
 
-// The logits of the i-th output of the last decode (-1: the last), NULL where there are none.
+// The logits of the i-th token of the last decode (-1: the last output), NULL where there are none.
 enum inf_status inf_logits(struct llama_context * context, int32_t i, const float ** logits, struct inf_error * error);
 
-// Removes the positions [from, ∞) of sequence 0. removed is false where the memory cannot do that.
-enum inf_status inf_rewind(struct llama_context * context, llama_pos from, bool * removed, struct inf_error * error);
+// Removes the positions [from, to) of a sequence; to = -1 is the end. removed is false where the memory cannot do that.
+enum inf_status inf_seq_rm(struct llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,
+                           struct inf_error * error);
+// Makes the positions [0, to) of one sequence those of another, too, which must be empty. With a unified cache they share
+// the cells. A recurrent memory copies the whole state.
+enum inf_status inf_seq_cp(struct llama_context * context, llama_seq_id from, llama_seq_id into, llama_pos to,
+                           struct inf_error * error);
+// Moves the positions [from, ...) of a sequence by delta. Cells shared with another sequence move for both.
+enum inf_status inf_seq_add(struct llama_context * context, llama_seq_id seq, llama_pos from, llama_pos delta,
+                            struct inf_error * error);
+// The least and the greatest position of a sequence, both -1 where it is empty.
+enum inf_status inf_seq_range(struct llama_context * context, llama_seq_id seq, llama_pos * least, llama_pos * most,
+                              struct inf_error * error);
+// Whether the memory can do inf_seq_add.
+enum inf_status inf_can_shift(struct llama_context * context, bool * can, struct inf_error * error);
+
+// What a context takes in one kind of memory, in bytes; the device's name lives as long as the process.
+struct inf_memory {
+    const char * device;
+    size_t weights;
+    size_t cache;
+    size_t compute;
+};
+// Fills up to n entries; count receives how many there are.
+enum inf_status inf_context_memory(struct llama_context * context, struct inf_memory * parts, size_t n, size_t * count,
+                                   struct inf_error * error);
 
 // The state of sequence 0.
 enum inf_status inf_state_size(struct llama_context * context, size_t * size, struct inf_error * error);
@@ -94,7 +118,7 @@ enum inf_status inf_sampler_add_temperature(struct llama_sampler * chain, float 
 enum inf_status inf_sampler_add_greedy(struct llama_sampler * chain, struct inf_error * error);
 enum inf_status inf_sampler_add_dist(struct llama_sampler * chain, uint32_t seed, struct inf_error * error);
 
-// Samples from the i-th output of the last decode (-1: the last), and tells the chain of the choice.
+// Samples from the i-th token of the last decode (-1: the last output), and tells the chain of the choice.
 enum inf_status inf_sample(struct llama_sampler * chain, struct llama_context * context, int32_t i,
                            llama_token * token, struct inf_error * error);
 enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token token, struct inf_error * error);

@@ -11,3 +11,7 @@ mod gguf;
 mod gguf_fuzz;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod registry;
+#[cfg(test)]
+mod scheduler;

@@ -1,0 +1,1 @@
+//! Models by name: loaded on demand, shared, unloaded when idle or when another needs the memory.
