@@ -17,6 +17,14 @@ use std::{
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
+/// The x86 kernels for packed weights, each with the instructions that its file is compiled for beyond those before it.
+/// A compiler that does not know them leaves the file's kernels out.
+const PANEL_KERNELS: &[(&str, &[&str])] = &[
+    ("panel/panel-avx2.cpp", &["avx2", "fma", "f16c"]),
+    ("panel/panel-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"]),
+    ("panel/panel-amx.cpp", &["avx512bf16", "amx-tile", "amx-bf16"]),
+];
+
 pub(crate) fn native(
     target: &Target,
     pin: &Pin,
@@ -67,6 +75,21 @@ pub(crate) fn native(
     files.extend(in_dir(&cpu, &["tiled/tiled-kernel.cpp", "vec.cpp"]));
     files.push(arch.join("repack.cpp"));
     objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
+
+    // kernels for instruction sets that are looked for at run time; absent where their patch is left out
+    if cpu.join("panel").is_dir() {
+        let files = in_dir(&cpu, &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"]);
+        objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
+        if target.arch == "x86_64" {
+            let mut build = for_cpu(true);
+            for (file, features) in PANEL_KERNELS {
+                for feature in *features {
+                    build.flag_if_supported(format!("-m{feature}"));
+                }
+                objects.extend(for_cpu_cache.compile(build.clone(), in_dir(&cpu, &[file]))?);
+            }
+        }
+    }
 
     let mut files = in_dir(&cpu, &["ggml-cpu.c", "quants.c"]);
     files.push(arch.join("quants.c"));

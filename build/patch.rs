@@ -81,6 +81,10 @@ fn copy_new(from: &Path, to: &Path) -> Result<(), String> {
     if to.exists() {
         return Err(format!("{} would overwrite an upstream file; use a patch", from.display()));
     }
+    let fail = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let dir = to.parent().expect("it is below the tree");
+    fs::create_dir_all(dir).map_err(|e| fail(dir, e))?;
     // by content: cargo may keep files read-only
-    fs::read(from).and_then(|text| fs::write(to, text)).map_err(|e| format!("{}: {e}", from.display()))
+    let text = fs::read(from).map_err(|e| fail(from, e))?;
+    fs::write(to, text).map_err(|e| fail(to, e))
 }

@@ -29,6 +29,7 @@ mod builtin;
 mod chain;
 pub mod config;
 mod device;
+mod embedding;
 mod engine;
 mod error;
 pub mod gguf;
@@ -50,10 +51,10 @@ pub use device::{
     Vendor, devices,
 };
 pub use engine::{
-    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Engine, EngineOptions, Event, EventStream,
-    FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState, ModelStats,
-    ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot, TokenLogprob,
-    TokenLogprobs, Usage,
+    BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,
+    EventStream, FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,
+    ModelStats, ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot,
+    TokenLogprob, TokenLogprobs, Usage,
 };
 pub use error::{Error, Result};
 pub use model::{LoadOptions, LoadedModel, Token, Tokenize};

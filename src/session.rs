@@ -510,6 +510,27 @@ pub(crate) fn new_context(
     sequences: usize,
     batch: usize,
 ) -> Result<sys::Context> {
+    make_context(model, options, cells, sequences, batch, false)
+}
+
+/// A context for one sequence of so many cells, of which each token gets an embedding, for batches of so many tokens.
+pub(crate) fn new_embedding_context(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    cells: usize,
+    batch: usize,
+) -> Result<sys::Context> {
+    make_context(model, options, cells, 1, batch, true)
+}
+
+fn make_context(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    cells: usize,
+    sequences: usize,
+    batch: usize,
+    embeddings: bool,
+) -> Result<sys::Context> {
     check_memory(model, options, cells)?;
     let small = |value: usize| u32::try_from(value).expect("validate() bounds it");
     let params = sys::ContextParams {
@@ -528,6 +549,7 @@ pub(crate) fn new_context(
         cache_k: options.cache_type_k.native(),
         cache_v: options.cache_type_v.native(),
         count_operations: options.count_operations,
+        embeddings,
     };
     sys::Context::new(Arc::clone(model.native()), &params).map_err(|failure| match failure {
         sys::Failure::OutOfMemory => device::lost(model.devices()).unwrap_or_else(|| Error::OutOfMemory {

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
     ("sequences", &["error", "sys", "model", "session"]),
+    ("embedding", &["error", "sys", "gguf", "model", "session"]),
     (
         "engine",
         &[
@@ -39,6 +40,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "chain",
             "session",
             "sequences",
+            "embedding",
         ],
     ),
     ("config", &["error", "sampling", "device", "model", "session", "engine"]),

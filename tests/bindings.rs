@@ -11,7 +11,7 @@ const FUNCTIONS: &[&str] = &[
     "llama_context_default_params",
     "llama_max_devices",
     "llama_model_get_vocab",
-    "llama_model_(n_ctx_train|n_params|size|desc|has_encoder|has_decoder|is_recurrent|is_hybrid|n_swa)",
+    "llama_model_(n_ctx_train|n_embd_out|n_params|size|desc|has_encoder|has_decoder|is_recurrent|is_hybrid|n_swa)",
     "llama_vocab_(n_tokens|is_eog|is_control|bos|eos|get_add_bos|get_suppress_tokens|type)",
     "llama_sampler_free",
     "ggml_backend_dev_(count|get|name|description|memory|type)",

@@ -6,7 +6,7 @@ use super::{
     output, runtime,
     settings::Settings,
 };
-use inferno::{Model, ModelEntry, Registry, server::Server};
+use inferno::{BatchOptions, Model, ModelEntry, Registry, server::Server};
 use std::future::Future;
 
 pub(crate) fn serve(args: ServeArgs, global: &GlobalArgs) -> Result<(), Failure> {
@@ -55,14 +55,17 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
         Some(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         None => "spark".into(),
     };
-    let mut entries = vec![ModelEntry::new(name, settings.model()?)];
+    let batching =
+        BatchOptions::default().with_max_sequences(config.engine.options().max_concurrent_requests);
+    let mut entries = vec![ModelEntry::new(name, settings.model()?.with_batching(batching.clone()))];
     let mut paths = vec![config.model.path.as_ref()];
     entries[0].aliases.extend(config.server.aliases.iter().cloned());
     for (name, path) in &config.server.models {
         match paths.iter().position(|known| *known == Some(path)) {
             Some(known) => entries[known].aliases.push(name.clone()),
             None => {
-                entries.push(ModelEntry::new(name, settings.with_settings(Model::builder(path))?));
+                let builder = settings.with_settings(Model::builder(path))?;
+                entries.push(ModelEntry::new(name, builder.with_batching(batching.clone())));
                 paths.push(Some(path));
             }
         }

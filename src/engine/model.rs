@@ -394,7 +394,7 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    fn new(model: Model, cancel: CancelHandle) -> Self {
+    pub(super) fn new(model: Model, cancel: CancelHandle) -> Self {
         lock(&model.0.active).push(cancel.clone());
         model.0.count.send_modify(|count| *count += 1);
         Self { model, cancel }

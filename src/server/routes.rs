@@ -4,7 +4,7 @@ use super::{
     answer::{Answer, content, json},
     app::App,
     body, facts, fields, metrics,
-    openai::{chat, completions, models},
+    openai::{chat, completions, embeddings as openai_embeddings, models},
     page,
     problem::Problem,
     request::{HEADER, RequestId, guard, observe},
@@ -31,6 +31,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(text_completions))
+        .route("/v1/embeddings", post(embeddings))
         .route("/v1/models", get(list_models))
         .route("/v1/models/{*model}", get(retrieve_model))
         .route("/models/load", post(load_model))
@@ -99,6 +100,11 @@ async fn text_completions(
 ) -> Result<Answer, Problem> {
     let body = read_json(&app, request).await?;
     completions::answer_completion(app, &id, &body).await
+}
+
+async fn embeddings(State(app): Shared, request: Request) -> Result<Answer, Problem> {
+    let body = read_json(&app, request).await?;
+    openai_embeddings::answer_embeddings(app, &body).await
 }
 
 async fn list_models(State(app): Shared) -> Answer {

@@ -882,6 +882,7 @@ unsafe extern "C" {
     pub fn llama_max_devices() -> usize;
     pub fn llama_model_get_vocab(model: *const llama_model) -> *const llama_vocab;
     pub fn llama_model_n_ctx_train(model: *const llama_model) -> i32;
+    pub fn llama_model_n_embd_out(model: *const llama_model) -> i32;
     pub fn llama_model_n_swa(model: *const llama_model) -> i32;
     pub fn llama_vocab_type(vocab: *const llama_vocab) -> llama_vocab_type::Type;
     pub fn llama_vocab_n_tokens(vocab: *const llama_vocab) -> i32;
@@ -934,6 +935,12 @@ unsafe extern "C" {
         context: *mut llama_context,
         i: i32,
         logits: *mut *const f32,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_embedding(
+        context: *mut llama_context,
+        i: i32,
+        embedding: *mut *const f32,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_seq_rm(

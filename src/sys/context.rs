@@ -68,6 +68,8 @@ pub(crate) struct ContextParams {
     pub(crate) cache_k: CacheKind,
     pub(crate) cache_v: CacheKind,
     pub(crate) count_operations: bool,
+    /// Whether each token gets an embedding rather than some of them logits.
+    pub(crate) embeddings: bool,
 }
 
 /// How often each operation was computed on each device: by the names of both.
@@ -136,6 +138,7 @@ pub(crate) struct Context {
     broken: bool,
     n_batch: usize,
     n_seq: i32,
+    embeddings: bool,
     model: Arc<Model>,
     /// What the next decode fails with.
     #[cfg(test)]
@@ -188,7 +191,13 @@ impl Context {
         // one buffer for all: each sequence may fill it, and sequences can share cells
         native.kv_unified = true;
         // one a sequence: buffers for the logits of a whole ubatch would be hundreds of megabytes for a large vocabulary
-        native.n_outputs_max = params.n_seq;
+        native.n_outputs_max = if params.embeddings { params.n_batch } else { params.n_seq };
+        native.embeddings = params.embeddings;
+        // the graph pools within a ubatch only: what spans several is pooled by the caller
+        native.pooling_type = match params.embeddings {
+            true => ffi::llama_pooling_type::LLAMA_POOLING_TYPE_NONE,
+            false => ffi::llama_pooling_type::LLAMA_POOLING_TYPE_UNSPECIFIED,
+        };
         native.n_threads = params.threads;
         native.n_threads_batch = params.threads;
         native.flash_attn_type = match params.flash_attention {
@@ -221,6 +230,7 @@ impl Context {
                 broken: false,
                 n_batch: usize::try_from(params.n_batch).expect("usize holds 32 bits where llama.cpp runs"),
                 n_seq: i32::try_from(params.n_seq).expect("a few hundred at most"),
+                embeddings: params.embeddings,
                 model,
                 #[cfg(test)]
                 fault: None,
@@ -242,7 +252,7 @@ impl Context {
         }
     }
 
-    /// Decodes at most `n_batch` tokens, of which at most one a sequence has an output. Positions follow each other within
+    /// Decodes at most `n_batch` tokens, of which at most one a sequence has an output, or all for embeddings. Positions follow each other within
     /// a sequence, and go on where the sequence ends.
     pub(crate) fn decode(&mut self, batch: &Batch) -> Result<Decoded, Failure> {
         if batch.len() == 0 {
@@ -252,7 +262,10 @@ impl Context {
             return Err(Failure::Refused(format!("{} tokens, {} at most", batch.len(), self.n_batch)));
         }
         let outputs = batch.outputs.iter().filter(|output| **output != 0).count();
-        if i32::try_from(outputs).is_ok_and(|n| n > self.n_seq) {
+        if self.embeddings && outputs != batch.len() {
+            return Err(Failure::Refused(format!("{outputs} outputs, all of {} are needed", batch.len())));
+        }
+        if !self.embeddings && i32::try_from(outputs).is_ok_and(|n| n > self.n_seq) {
             return Err(Failure::Refused(format!("{outputs} outputs, {} at most", self.n_seq)));
         }
         let vocab = self.model.vocab_size();
@@ -308,6 +321,22 @@ impl Context {
         // SAFETY: llama.cpp's row has one float per vocabulary entry, and is overwritten only by the next decode, which
         // takes &mut self.
         Ok(unsafe { slice::from_raw_parts(logits, len) })
+    }
+
+    /// The embedding of the i-th token of the last decode.
+    pub(crate) fn embedding(&mut self, i: usize) -> Result<&[f32], Failure> {
+        let ptr = self.usable()?;
+        let i = i32::try_from(i).map_err(|_| Failure::OutOfMemory)?;
+        let mut embedding = ptr::null();
+        // SAFETY: the context is alive and not broken; an index without output gives null.
+        let status = call(|error| unsafe { ffi::inf_embedding(ptr, i, &raw mut embedding, error) });
+        self.note(status)?;
+        if embedding.is_null() {
+            return Err(Failure::Refused(format!("the last decode has no embedding {i}")));
+        }
+        let len = usize::try_from(self.model.embedding_size()).expect("an embedding has no negative size");
+        // SAFETY: llama.cpp's row has n_embd_out floats, and is overwritten only by the next decode, which takes &mut self.
+        Ok(unsafe { slice::from_raw_parts(embedding, len) })
     }
 
     /// Forgets the positions from `from` on, or up to `to` of them. False where the memory cannot (recurrent models).

@@ -182,6 +182,12 @@ impl Model {
         unsafe { ffi::llama_model_n_ctx_train(self.ptr.as_ptr()) }
     }
 
+    /// Numbers in an embedding.
+    pub(crate) fn embedding_size(&self) -> i32 {
+        // SAFETY: the model is alive.
+        unsafe { ffi::llama_model_n_embd_out(self.ptr.as_ptr()) }
+    }
+
     /// Whether the model generates text from a prompt alone, without an encoder pass.
     pub(crate) fn is_decoder_only(&self) -> bool {
         // SAFETY: the model is alive.

@@ -137,6 +137,11 @@ inf_status inf_logits(llama_context * context, int32_t i, const float ** logits,
     return guard(error, [&] { *logits = llama_get_logits_ith(context, i); });
 }
 
+inf_status inf_embedding(llama_context * context, int32_t i, const float ** embedding, inf_error * error) {
+    *embedding = nullptr;
+    return guard(error, [&] { *embedding = llama_get_embeddings_ith(context, i); });
+}
+
 inf_status inf_seq_rm(llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,
                       inf_error * error) {
     return guard(error, [&] { *removed = llama_memory_seq_rm(llama_get_memory(context), seq, from, to); });

@@ -50,6 +50,10 @@ enum inf_status inf_decode(struct llama_context * context, int32_t n, const llam
 // The logits of the i-th token of the last decode (-1: the last output), NULL where there are none.
 enum inf_status inf_logits(struct llama_context * context, int32_t i, const float ** logits, struct inf_error * error);
 
+// The embedding of the i-th token of the last decode, NULL where there is none.
+enum inf_status inf_embedding(struct llama_context * context, int32_t i, const float ** embedding,
+                              struct inf_error * error);
+
 // Removes the positions [from, to) of a sequence; to = -1 is the end. removed is false where the memory cannot do that.
 enum inf_status inf_seq_rm(struct llama_context * context, llama_seq_id seq, llama_pos from, llama_pos to, bool * removed,
                            struct inf_error * error);

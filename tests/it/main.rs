@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod embedding;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod gguf;

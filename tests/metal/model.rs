@@ -3,30 +3,36 @@
 use super::{command, events, text};
 use std::collections::BTreeSet;
 
-/// What ran on the CPU in a run on this GPU, by operation.
-fn left_to_the_cpu(gpu: &str, arguments: &[&str]) -> BTreeSet<String> {
+/// What a run on this GPU says, and what of it ran on the CPU, by operation. Of the simulator's settings: `[("WIDTH", "8")]`.
+fn run_on(gpu: &str, settings: &[(&str, &str)], arguments: &[&str]) -> (String, BTreeSet<String>) {
     let run = [
         "run",
         "Once upon a time",
         "--max-tokens",
-        "4",
+        "6",
         "--temperature",
         "0",
         "--json",
         "--operations",
         "--quiet",
+        "--device",
+        "MTL0",
     ];
-    let account =
-        events(&mut command(Some(gpu), &[&run as &[&str], &["--device", "MTL0"], arguments].concat()))
-            .pop()
-            .unwrap();
-    let operations = account["operations"].as_array().unwrap();
-    assert!(operations.iter().any(|o| o["operation"] == "MUL_MAT" && o["device"] == "MTL0"), "{account}");
-    operations
-        .iter()
-        .filter(|o| o["device"] == "CPU")
-        .map(|o| o["operation"].as_str().unwrap().to_owned())
-        .collect()
+    let mut command = command(Some(gpu), &[&run as &[&str], arguments].concat());
+    // errors of a kernel and what is not released make the end a failure
+    command.env("INFERNO_METAL_SIM_STRICT", "1").env("INFERNO_METAL_SIM_FAULTS", "profile");
+    for (name, value) in settings {
+        command.env(format!("INFERNO_METAL_SIM_{name}"), value);
+    }
+    let events = events(&mut command);
+    let said = events.iter().filter_map(|event| event["text"].as_str()).collect();
+    let operations = events.last().unwrap()["operations"].as_array().unwrap();
+    assert!(
+        operations.iter().any(|o| o["operation"] == "MUL_MAT" && o["device"] == "MTL0"),
+        "{operations:?}"
+    );
+    let on_cpu = operations.iter().filter(|o| o["device"] == "CPU");
+    (said, on_cpu.map(|o| o["operation"].as_str().unwrap().to_owned()).collect())
 }
 
 /// llama.cpp keeps the token embeddings in the host's memory and looks them up there, on every backend.
@@ -36,34 +42,37 @@ fn only_the_embedding() -> BTreeSet<String> {
 
 #[test]
 fn a_quantised_cache_stays_on_a_gpu_without_matrix_units() {
-    for cache in ["f16", "q8_0", "q4_0"] {
-        let arguments = ["--cache-type-k", cache, "--cache-type-v", cache];
-        assert_eq!(left_to_the_cpu("amd-rdna1", &arguments), only_the_embedding(), "{cache}");
+    for (gpu, cache) in
+        [("amd-rdna1", "q8_0"), ("amd-rdna1", "q4_0"), ("amd-gcn4", "q5_0"), ("nvidia-kepler", "q8_0")]
+    {
+        let (_, on_cpu) = run_on(gpu, &[], &["--cache-type-k", cache, "--cache-type-v", cache]);
+        assert_eq!(on_cpu, only_the_embedding(), "{gpu} {cache}");
     }
-    assert_eq!(left_to_the_cpu("intel-uhd630", &[]), only_the_embedding());
-    assert_eq!(left_to_the_cpu("apple-m1", &[]), only_the_embedding());
 }
 
 #[test]
 fn every_profile_tells_the_same_story() {
-    let run = ["run", "Once upon a time", "--max-tokens", "6", "--temperature", "0", "--quiet", "--device"];
-    let expected = text(&mut command(None, &[&run as &[&str], &["cpu"]].concat()));
-    for gpu in [
-        "amd-gcn1",
-        "amd-gcn4",
-        "amd-gcn5",
-        "amd-rdna1",
-        "amd-rdna2",
-        "apple-m1",
-        "apple-m4",
-        "intel-uhd630",
-        "macbook-pro-16-2019",
-        "nvidia-kepler",
+    let run =
+        ["run", "Once upon a time", "--max-tokens", "6", "--temperature", "0", "--quiet", "--device", "cpu"];
+    let expected = text(&mut command(None, &run));
+    for (gpu, widths) in [
+        ("amd-gcn1", ""),
+        ("amd-gcn4", ""),
+        ("amd-gcn5", ""),
+        ("amd-rdna1", ""),
+        ("amd-rdna2", ""),
+        ("apple-m1", ""),
+        ("apple-m4", ""),
+        ("intel-uhd630", ""),
+        ("intel-uhd630", "8"),
+        ("intel-uhd630", "16"),
+        ("intel-uhd630", "8,16,32"),
+        ("macbook-pro-16-2019", ""),
+        ("nvidia-kepler", ""),
     ] {
-        let mut command = command(Some(gpu), &[&run as &[&str], &["MTL0"]].concat());
-        // errors of a kernel and what is not released make the end a failure
-        command.env("INFERNO_METAL_SIM_STRICT", "1").env("INFERNO_METAL_SIM_FAULTS", "profile");
-        assert_eq!(text(&mut command), expected, "{gpu}");
+        let (said, on_cpu) = run_on(gpu, &[("WIDTH", widths)], &[]);
+        assert_eq!(said.trim_end(), expected.trim_end(), "{gpu} {widths}");
+        assert_eq!(on_cpu, only_the_embedding(), "{gpu} {widths}");
     }
 }
 

@@ -81,7 +81,7 @@ fn dispatches(device: &str, name: &str) -> Vec<Dispatch> {
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|event| event["event"] == "dispatch")
+        .filter(|event| event["event"] == "dispatch" && event["kernel"] != "kernel_simdgroup_probe")
         .map(|event| Dispatch {
             kernel: event["kernel"].as_str().unwrap().into(),
             threadgroups: event["threadgroups"].as_array().unwrap().iter().map(number).product(),
@@ -154,11 +154,26 @@ fn attention_skips_only_blocks_that_are_wholly_masked() {
     }
 }
 
-// metal-simdgroup-reductions-of-the-mac2-family
+// metal-simdgroups-show-what-they-can-do
 
 #[test]
 fn intel_takes_what_its_simdgroups_can_do() {
     passes("intel-uhd630", &[], &["reductions"]);
+}
+
+/// The probe has 32 threads, and the first kernel after it has 8.
+#[test]
+fn a_kernel_of_another_width_than_the_probe_is_noticed() {
+    for widths in ["32,8", "8,32"] {
+        passes("intel-uhd630", &[("WIDTH", widths)], &["reductions"]);
+    }
+}
+
+/// Its command buffer is the first: what is not known to work is done without.
+#[test]
+fn a_probe_that_fails_leaves_threadgroup_memory() {
+    passes("amd-rdna1", &[("FAULTS", "timeout=1")], &["reductions"]);
+    passes("amd-rdna1", &[("FAULTS", "nil-pipeline=kernel_simdgroup_probe")], &["reductions"]);
 }
 
 // metal-nil-pipelines-are-answered
@@ -171,24 +186,15 @@ fn an_operation_without_a_pipeline_goes_to_the_cpu() {
     passes("apple-m1", &faults, &["nil_pipeline_later"]);
 }
 
-// metal-kernels-for-32-lanes-run-on-32
-
-#[test]
-fn other_widths_leave_to_the_cpu_what_assumes_32() {
-    for device in ["amd-gcn1", "amd-gcn4", "amd-gcn5"] {
-        passes(device, &[], &["any_width"]);
-    }
-    passes("amd-rdna1", &[], &["reductions"]);
-}
-
 // metal-failures-of-memory-and-commands-are-errors
 
 #[test]
 fn failures_of_memory_and_commands_are_errors() {
     passes("amd-rdna1", &[("FAULTS", "no-copy-alignment")], &["copies"]);
-    passes("amd-rdna1", &[("FAULTS", "nil-buffer=1")], &["nil_map"]);
+    // the first buffer is the probe's, and so is the first command buffer
+    passes("amd-rdna1", &[("FAULTS", "nil-buffer=2")], &["nil_map"]);
     // fill, two inputs, and the two command buffers of the graph
-    for number in 1..=5 {
+    for number in 2..=6 {
         passes("amd-rdna1", &[("FAULTS", &format!("timeout={number}"))], &["timeout"]);
     }
 }
@@ -259,4 +265,26 @@ fn text_survives_barriers_that_order_nothing() {
     for seed in ["1", "2", "3", "4", "5"] {
         assert_eq!(story(Some("amd-rdna1"), &[("FAULTS", "reorder"), ("SEED", seed)]), cpu, "seed {seed}");
     }
+}
+
+// metal-groups-of-32-lanes-in-any-simdgroup
+
+#[test]
+fn groups_of_32_lanes_are_made_of_any_simdgroup() {
+    let names = ["lanes", "vectors"];
+    passes("amd-gcn5", &[], &names);
+    passes("nvidia-kepler", &[], &names);
+    for width in ["8", "16", "64"] {
+        passes("intel-uhd630", &[("WIDTH", width)], &["lanes"]);
+    }
+    // a missing barrier shows where simdgroups do not keep step
+    passes("intel-uhd630", &[("WIDTH", "8"), ("MODE", "free"), ("SEED", "1")], &names);
+    passes("amd-gcn5", &[("MODE", "free"), ("SEED", "1")], &["lanes"]);
+}
+
+// metal-words-of-q5-0-are-read-in-halves
+
+#[test]
+fn no_word_is_read_across_its_alignment() {
+    passes("amd-gcn4", &[("FAULTS", "unaligned-loads")], &["words"]);
 }

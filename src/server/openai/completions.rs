@@ -4,17 +4,17 @@ use super::{
     Delivery, Gathered, Total,
     chat::Ends,
     end_stream, fingerprint, gather, logprobs,
+    prompts::read_prompts,
     sampling::{Sampling, check_choices},
 };
 use crate::{
     engine::{Event, Model, Prompt, Request, TokenLogprobs},
-    model::Token,
     sampling::MAX_TOP_LOGPROBS,
     server::{
         answer::{Answer, Events, events, json as answer},
         app::{App, unix_time},
         choices::Choices,
-        fields::{Fields, integer},
+        fields::Fields,
         problem::Problem,
         request::RequestId,
     },
@@ -33,7 +33,7 @@ pub(in crate::server) async fn answer_completion(
     let fields = Fields::new(body);
     let name = fields.string("model")?;
     let delivery = Delivery::read(&fields)?;
-    let prompts = read_prompts(&fields)?;
+    let prompts = read_prompts(&fields, "prompt")?;
     let sampling = Sampling::read(&fields, &app.options.sampling, 0)?;
     check_choices(&fields, "prompt", prompts.len().saturating_mul(sampling.choices))?;
     let logprobs = read_logprobs(&fields)?;
@@ -109,31 +109,6 @@ fn echo_of(model: &Model, prompt: &Prompt) -> Result<String, Problem> {
         Prompt::Tokens(tokens) => model.loaded()?.detokenize(tokens, false)?,
         Prompt::Chat(_) => String::new(),
     })
-}
-
-/// A text, tokens, or an array of either.
-fn read_prompts(fields: &Fields<'_>) -> Result<Vec<Prompt>, Problem> {
-    let wrong = || fields.wrong("prompt", "a string, an array of token ids, or an array of either is needed");
-    let tokens = |items: &[Value]| -> Option<Vec<Token>> {
-        items.iter().map(|item| Token::try_from(integer(item)?).ok()).collect()
-    };
-    match fields.get("prompt") {
-        None => Err(fields.wrong("prompt", "is missing: a string is needed")),
-        Some(Value::String(text)) => Ok(vec![text.as_str().into()]),
-        Some(Value::Array(items)) if items.is_empty() => Err(fields.wrong("prompt", "is empty")),
-        Some(Value::Array(items)) if items[0].is_number() => {
-            Ok(vec![tokens(items).ok_or_else(wrong)?.into()])
-        }
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| match item {
-                Value::String(text) => Ok(text.as_str().into()),
-                Value::Array(items) => Ok(tokens(items).ok_or_else(wrong)?.into()),
-                _ => Err(wrong()),
-            })
-            .collect(),
-        Some(_) => Err(wrong()),
-    }
 }
 
 /// What all parts of an answer carry.
@@ -235,28 +210,5 @@ impl Reply {
             chunk["usage"] = Value::Null;
         }
         chunk
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(prompt: Value) -> Result<Vec<Prompt>, Problem> {
-        let map = Map::from_iter([("prompt".to_owned(), prompt)]);
-        read_prompts(&Fields::new(&map))
-    }
-
-    #[test]
-    fn prompts_come_in_four_forms() {
-        assert_eq!(read(json!("a")).unwrap(), ["a".into()]);
-        assert_eq!(read(json!(["a", "b"])).unwrap(), ["a".into(), "b".into()]);
-        assert_eq!(read(json!([1, 2])).unwrap(), [vec![1, 2].into()]);
-        assert_eq!(read(json!([[1], [2]])).unwrap(), [vec![1].into(), vec![2].into()]);
-        for wrong in
-            [json!(null), json!(1), json!([]), json!([1, "a"]), json!(["a", 1]), json!([[1.5]]), json!({})]
-        {
-            assert_eq!(read(wrong).unwrap_err().param.as_deref(), Some("prompt"));
-        }
     }
 }

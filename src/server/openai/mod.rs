@@ -2,9 +2,11 @@
 
 pub(super) mod chat;
 pub(super) mod completions;
+pub(super) mod embeddings;
 pub(super) mod models;
 
 mod logprobs;
+mod prompts;
 mod sampling;
 
 use super::{answer::Events, choices::Choices, fields::Fields, problem::Problem};

@@ -398,9 +398,6 @@ static const Build product = [](Maker & m) {
     return ggml_mul_mat(m.context, m.input(GGML_TYPE_Q4_0, {256, 48}, normal(256 * 48, 1.0f, 9)),
                         m.input(GGML_TYPE_F32, {256, 1}, normal(256, 1.0f, 10)));
 };
-static const Build rope = [](Maker & m) {
-    return ggml_rope(m.context, m.input(GGML_TYPE_F32, {64, 2, 3}, normal(384, 1.0f, 9)), m.integers({3}, {0, 5, 9}), 64, 0);
-};
 static const Build sum = [](Maker & m) {
     auto * a = m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 9));
     return ggml_add(m.context, a, m.input(GGML_TYPE_F32, {100, 7}, normal(700, 1.0f, 10)));
@@ -411,16 +408,80 @@ static bool supports(const char * what, const Build & build, bool expected) {
     return check(supported == expected, "%s is %ssupported", what, supported ? "" : "not ");
 }
 
-// For simdgroups of 32 threads that can be reduced.
+// The least that a model needs of a simdgroup.
 static bool reductions() {
     return agrees_with_cpu("soft_max", soft_max, 1e-10) & agrees_with_cpu("rms_norm", rms_norm, 1e-10) &
            agrees_with_cpu("mul_mat", product, 5e-4); // the CPU quantises the vector
 }
 
-// For simdgroups of another width.
-static bool any_width() {
-    return supports("soft_max", soft_max, false) & supports("rms_norm", rms_norm, false) &
-           supports("mul_mat", product, false) & agrees_with_cpu("rope", rope, 1e-10) & agrees_with_cpu("add", sum, 1e-10);
+// What adds up, compares or shuffles over a simdgroup. Rows of 3 and 100 leave the last group of a threadgroup without
+// some of its lanes, those of 3000 have more than one group.
+static bool lanes() {
+    bool passed = true;
+    using Op = std::function<ggml_tensor *(ggml_context *, ggml_tensor *)>;
+    const std::pair<const char *, Op> of_rows[] = {
+        {"soft_max", [](auto * c, auto * a) { return ggml_soft_max(c, a); }},
+        {"norm", [](auto * c, auto * a) { return ggml_norm(c, a, 1e-5f); }},
+        {"rms_norm", [](auto * c, auto * a) { return ggml_rms_norm(c, a, 1e-5f); }},
+        {"l2_norm", [](auto * c, auto * a) { return ggml_l2_norm(c, a, 1e-5f); }},
+        {"sum_rows", [](auto * c, auto * a) { return ggml_sum_rows(c, a); }},
+        {"mean", [](auto * c, auto * a) { return ggml_mean(c, a); }},
+        {"sum", [](auto * c, auto * a) { return ggml_sum(c, a); }},
+        {"cumsum", [](auto * c, auto * a) { return ggml_cumsum(c, a); }},
+        {"argmax", [](auto * c, auto * a) { return ggml_argmax(c, a); }},
+    };
+    for (const auto & [name, op] : of_rows) {
+        for (int64_t columns : {3, 100, 3000}) {
+            const Build build = [&](Maker & m) {
+                return op(m.context, m.input(GGML_TYPE_F32, {columns, 5}, normal(columns * 5, 1.0f, 13)));
+            };
+            passed &= agrees_with_cpu((std::string(name) + ", columns " + std::to_string(columns)).c_str(), build, 1e-9);
+        }
+    }
+    const Build groups = [](Maker & m) {
+        return ggml_group_norm(m.context, m.input(GGML_TYPE_F32, {9, 7, 12}, normal(9 * 7 * 12, 1.0f, 14)), 3, 1e-5f);
+    };
+    const Build hadamard = [](Maker & m) {
+        Floats signs(128 * 128);
+        for (int i = 0; i < 128 * 128; ++i) {
+            signs[i] = (__builtin_popcount(i / 128 & i % 128) % 2 ? -1.0f : 1.0f) / sqrtf(128.0f);
+        }
+        auto * product = ggml_mul_mat(m.context, m.input(GGML_TYPE_F32, {128, 128}, signs),
+                                      m.input(GGML_TYPE_F32, {128, 3}, normal(384, 1.0f, 15)));
+        ggml_mul_mat_set_hint(product, GGML_HINT_SRC0_IS_HADAMARD);
+        return product;
+    };
+    return passed & agrees_with_cpu("group_norm", groups, 1e-9) & agrees_with_cpu("hadamard", hadamard, 1e-7);
+}
+
+// A type of each way in which a row's blocks are divided among 32 lanes, for the mat-vec kernel and for mul_mv_ext.
+static bool vectors() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K,
+                           GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL}) {
+        for (int64_t columns : {1, 4}) {
+            const double error = product_error(type, 1.0f, 768, 21, columns);
+            passed &= check(error <= 1e-10, "%s, %d columns: error %.3g", ggml_type_name(type), (int) columns, error);
+        }
+    }
+    return passed;
+}
+
+// Where a block has no even number of words: rows, products by every kernel, and a cache.
+static bool words() {
+    const Build rows = [](Maker & m) {
+        return ggml_get_rows(m.context, m.input(GGML_TYPE_Q5_0, {64, 9}, normal(64 * 9, 1.0f, 16)), m.integers({3}, {1, 0, 7}));
+    };
+    bool passed = agrees_with_cpu("get_rows", rows, 1e-10);
+    for (int64_t columns : {1, 4, 40}) {
+        const double error = product_error(GGML_TYPE_Q5_0, 1.0f, 256, 21, columns);
+        passed &= check(error <= 1e-10, "%d columns: error %.3g", (int) columns, error);
+    }
+    for (int64_t queries : {1, 33}) {
+        passed &= attends("queries " + std::to_string(queries),
+                          {.dk = 64, .dv = 64, .cache = 75, .queries = queries, .type = GGML_TYPE_Q5_0});
+    }
+    return passed;
 }
 
 // With the pipelines of soft_max made nil.
@@ -487,7 +548,9 @@ static const std::map<std::string, bool (*)()> cases = {
     {"expert_products", expert_products},
     {"solve_tri", solve_tri},
     {"reductions", reductions},
-    {"any_width", any_width},
+    {"lanes", lanes},
+    {"vectors", vectors},
+    {"words", words},
     {"nil_pipeline", nil_pipeline},
     {"nil_pipeline_later", nil_pipeline_later},
     {"copies", copies},

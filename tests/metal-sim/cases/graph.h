@@ -49,6 +49,10 @@ inline Floats decoded(ggml_type type, const std::vector<uint8_t> & bytes, size_t
     Floats values(n);
     if (type == GGML_TYPE_F32) {
         memcpy(values.data(), bytes.data(), n * sizeof(float));
+    } else if (type == GGML_TYPE_I32) {
+        std::vector<int32_t> integers(n);
+        memcpy(integers.data(), bytes.data(), n * sizeof(int32_t));
+        values.assign(integers.begin(), integers.end());
     } else {
         ggml_get_type_traits(type)->to_float(bytes.data(), values.data(), (int64_t) n);
     }

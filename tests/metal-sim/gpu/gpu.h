@@ -32,7 +32,7 @@ enum : uint32_t {
 struct Device {
     unsigned simdgroup_width = 32;      // threads; 64 at most
     bool simdgroup_matrix = true;       // simdgroup_multiply_accumulate and its loads and stores exist
-    bool simdgroup_reduction = true;    // simd_sum, simd_max, … exist
+    bool simdgroup_reduction = true;    // simd_sum, simd_max, simd_shuffle, … exist
     uint32_t threadgroup_memory = 32768; // bytes a threadgroup can have
     uint32_t max_threads = 1024;         // threads a threadgroup can have
     uint32_t faults = 0;
@@ -77,11 +77,10 @@ class Pipeline {
     virtual const std::string & name() const = 0;
     virtual uint32_t static_threadgroup_memory() const = 0; // bytes of the arrays that the kernel declares itself
     virtual bool uses_matrix() const = 0;                   // whether it can reach a simdgroup matrix operation
-    virtual bool uses_reduction() const = 0;                // whether it can reach simd_sum, simd_max, …
 };
 
-// Compiles what is missing. Null with a message: no such kernel, a compiler error, matrix operations on a device without
-// them, or more threadgroup memory than the device has.
+// Compiles what is missing. Null with a message: no such kernel, a compiler error, reductions or matrix operations on a
+// device without them, or more threadgroup memory than the device has.
 std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library, const std::string & name,
                                         const std::vector<Constant> & constants, const Device & device,
                                         std::string & error);

@@ -23,6 +23,10 @@ std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library
         error = name + ": uses simdgroup matrices, which the device does not have";
         return nullptr;
     }
+    if (facts->reduction && !device.simdgroup_reduction) {
+        error = name + ": uses functions of simdgroups, which the device does not have";
+        return nullptr;
+    }
 #if !defined(__x86_64__)
     if (device.faults & fault_flush_half) {
         error = name + ": half arithmetic without subnormals can be simulated on x86-64 only";

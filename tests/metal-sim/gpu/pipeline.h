@@ -15,7 +15,6 @@ class CompiledPipeline : public Pipeline {
     const std::string & name() const override { return name_; }
     uint32_t static_threadgroup_memory() const override { return object_.arrays_size; }
     bool uses_matrix() const override { return facts_.matrix; }
-    bool uses_reduction() const override { return facts_.reduction; }
 
     bool uses_atomics() const { return facts_.atomic; }
     const Object & object() const { return object_; }

@@ -42,7 +42,7 @@ OPERATIONS = {
         r"^(simdgroup_(multiply|multiply_accumulate|load|store|matrix|float8x8|half8x8|bfloat8x8)"
         r"|make_filled_simdgroup_matrix)$"
     ),
-    "reduction": re.compile(r"^simd_(sum|product|max|min|and|or|xor|prefix_\w+)$"),
+    "reduction": re.compile(r"^simd_(sum|product|max|min|and|or|xor|prefix_\w+|shuffle\w*|broadcast\w*)$"),
     "atomic": re.compile(r"^atomic_\w+_explicit$"),
 }
 

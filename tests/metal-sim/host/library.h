@@ -28,6 +28,7 @@
     std::shared_ptr<gpu::Pipeline> pipeline;
     std::string constants; // as text, for the trace
     const metal_sim::Profile * profile;
+    unsigned width; // threads of a simdgroup
 }
 @end
 

@@ -1,5 +1,6 @@
 #include "library.h"
 
+#include "../gpu/hash.h"
 #include "settings.h"
 #include "trace.h"
 
@@ -95,7 +96,7 @@ NSString * const MTLLibraryErrorDomain = @"MTLLibraryErrorDomain";
 }
 
 - (NSUInteger)threadExecutionWidth {
-    return profile->simdgroup_width;
+    return width;
 }
 
 - (NSUInteger)staticThreadgroupMemoryLength {
@@ -106,10 +107,16 @@ NSString * const MTLLibraryErrorDomain = @"MTLLibraryErrorDomain";
 
 namespace {
 
-gpu::Device gpu_device(const SimDevice * device) {
+// The threads of a simdgroup in this kernel.
+unsigned width_of(const Profile & profile, const std::string & kernel) {
+    const std::vector<unsigned> & widths = settings().widths;
+    return widths.empty() ? profile.simdgroup_width : widths[gpu::Hash().add(kernel).number() % widths.size()];
+}
+
+gpu::Device gpu_device(const SimDevice * device, const std::string & kernel) {
     const Profile & profile = *device->profile;
     gpu::Device gpu;
-    gpu.simdgroup_width = profile.simdgroup_width;
+    gpu.simdgroup_width = width_of(profile, kernel);
     gpu.simdgroup_matrix = profile.simdgroup_matrix;
     gpu.simdgroup_reduction = profile.simdgroup_reduction;
     gpu.threadgroup_memory = profile.threadgroup_memory;
@@ -155,13 +162,13 @@ SimLibrary * sim_new_library(NSString * source, MTLCompileOptions * options, NSE
 
 SimPipeline * sim_new_pipeline(SimDevice * device, SimFunction * function, NSError ** error) {
     const auto & pattern = settings().faults.nil_pipeline;
+    const gpu::Device gpu = gpu_device(device, function->kernel);
     std::string why;
     std::shared_ptr<gpu::Pipeline> pipeline;
     if (pattern && fnmatch(pattern->c_str(), function->kernel.c_str(), 0) == 0) {
         why = function->kernel + ": refused (fault 'nil-pipeline')";
     } else {
-        pipeline =
-            gpu::make_pipeline(function->library, function->kernel, function->constants, gpu_device(device), why);
+        pipeline = gpu::make_pipeline(function->library, function->kernel, function->constants, gpu, why);
     }
     const std::string constants = text_of(function->constants);
     if (trace::on()) {
@@ -180,5 +187,6 @@ SimPipeline * sim_new_pipeline(SimDevice * device, SimFunction * function, NSErr
     result->pipeline = pipeline;
     result->constants = constants;
     result->profile = device->profile;
+    result->width = gpu.simdgroup_width;
     return result;
 }

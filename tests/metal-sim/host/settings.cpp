@@ -2,6 +2,7 @@
 
 #include "memory.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -79,6 +80,20 @@ std::string read_seed(const std::string & value, Settings & settings) {
     return is_number(value) ? "" : "a whole number";
 }
 
+// One width for all kernels, or several, of which each kernel gets one by its name.
+std::string read_width(const std::string & value, Settings & settings) {
+    for (size_t start = 0; start <= value.size();) {
+        const size_t end = std::min(value.find(',', start), value.size());
+        const std::string part = value.substr(start, end - start);
+        if (part != "8" && part != "16" && part != "32" && part != "64") {
+            return "8, 16, 32, 64, or a list of these with commas";
+        }
+        settings.widths.push_back(static_cast<unsigned>(strtoul(part.c_str(), nullptr, 10)));
+        start = end + 1;
+    }
+    return "";
+}
+
 std::string read_workers(const std::string & value, Settings & settings) {
     settings.gpu.workers = static_cast<unsigned>(strtoul(value.c_str(), nullptr, 10));
     return is_number(value) && settings.gpu.workers <= 1024 ? "" : "threads, from 0 (one a core) to 1024";
@@ -117,6 +132,7 @@ struct Variable {
 
 const Variable variables[] = {
     {"INFERNO_METAL_SIM", read_devices},
+    {"INFERNO_METAL_SIM_WIDTH", read_width},
     {"INFERNO_METAL_SIM_MODE", read_mode},
     {"INFERNO_METAL_SIM_SEED", read_seed},
     {"INFERNO_METAL_SIM_WORKERS", read_workers},

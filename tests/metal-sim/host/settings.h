@@ -14,6 +14,8 @@ struct Settings {
     std::vector<const Profile *> devices; // in the order of MTLCopyAllDevices; none: there is no Metal device
     size_t default_device = 0;            // position in `devices`
 
+    std::vector<unsigned> widths;         // threads of a simdgroup, by kernel; empty: as the profiles say
+
     gpu::Settings gpu;
     Faults faults;
     std::string trace;   // file, or "-" for standard error; empty: no trace

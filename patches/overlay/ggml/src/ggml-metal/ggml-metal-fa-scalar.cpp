@@ -38,6 +38,9 @@ static bool vec_has(int64_t dk, int64_t dv) {
 }
 
 bool ggml_metal_fa_scalar_use(const ggml_metal_device_props * props, const ggml_tensor * op) {
+    if (props->lanes == GGML_METAL_LANES_SHARED) {
+        return true;
+    }
     return !props->has_simdgroup_mm &&
            !(ggml_metal_op_flash_attn_ext_use_vec(op) && vec_has(op->src[1]->ne[0], op->src[2]->ne[0]));
 }
@@ -46,9 +49,12 @@ bool ggml_metal_fa_scalar_supports(const ggml_metal_device_props * props, const 
     if (!props->has_simdgroup_reduction) {
         return false;
     }
+    // what SIMD_BEGIN declares
+    const size_t simd_smem = props->lanes == GGML_METAL_LANES_SHARED ? 32*OP_FLASH_ATTN_EXT_SCALAR_NSG*sizeof(float) : 0;
+
     return !ggml_metal_fa_scalar_use(props, op) ||
            (op->src[1]->ne[0] % 4 == 0 && op->src[2]->ne[0] % 4 == 0 && tiles_of(op) <= 8 &&
-            smem_of(op) <= props->max_theadgroup_memory_size);
+            smem_of(op) + simd_smem <= props->max_theadgroup_memory_size);
 }
 
 void ggml_metal_fa_scalar_encode(

@@ -86,7 +86,13 @@ bool ggml_metal_device_can_encode(ggml_metal_device_t dev, const ggml_tensor * o
         }
     }
 
-    const bool res = encodes(dev, op);
+    const ggml_metal_lanes lanes = ggml_metal_device_get_props(dev)->lanes;
+
+    bool res = encodes(dev, op);
+    if (!res && ggml_metal_device_get_props(dev)->lanes != lanes) {
+        // one of its kernels turned out to be of another width than the probe: now there is a form for that
+        res = encodes(dev, op);
+    }
     if (!res) {
         GGML_LOG_DEBUG("%s: %s has no pipeline on this device\n", __func__, ggml_op_desc(op));
     }

@@ -9,41 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-// The width of a simdgroup is a property of pipelines, not of devices. This kernel is like those that matter: it reduces.
-static const char * const k_source =
-    "#include <metal_stdlib>\n"
-    "using namespace metal;\n"
-    "kernel void kernel_probe(device float * x [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
-    "    x[i] = simd_sum(x[i]);\n"
-    "}\n";
-
-static uint32_t simdgroup_width(int index, id<MTLDevice> device) {
-    // by the index of the device: asked once in a process
-    static _Atomic(uint32_t) k_known[16];
-    if (index < 16 && atomic_load(&k_known[index]) > 0) {
-        return atomic_load(&k_known[index]);
-    }
-
-    uint32_t res = 0;
-
-    NSError * error = nil;
-    NSString * source = [NSString stringWithUTF8String:k_source];
-    id<MTLLibrary> library = [device newLibraryWithSource:source options:nil error:&error];
-    id<MTLFunction> function = [library newFunctionWithName:@"kernel_probe"];
-    if (function) {
-        id<MTLComputePipelineState> pipeline = [device newComputePipelineStateWithFunction:function error:&error];
-        res = (uint32_t) [pipeline threadExecutionWidth];
-        [pipeline release];
-    }
-    [function release];
-    [library release];
-
-    if (index < 16) {
-        atomic_store(&k_known[index], res);
-    }
-    return res;
-}
-
 // The highest member of a family that starts with the member `first`, up to `n` members; 0: none.
 static uint32_t family(id<MTLDevice> device, NSInteger first, int n) {
     for (int i = n; i > 0; --i) {
@@ -108,7 +73,7 @@ void ggml_metal_device_get_profile(ggml_metal_device_t dev, struct ggml_device_p
         profile->family_metal += profile->family_metal > 0 ? 2 : 0;
 
         profile->threadgroup_memory  = (uint32_t) props->max_theadgroup_memory_size;
-        profile->simdgroup_reduction = props->has_simdgroup_reduction;
+        profile->simdgroup_reduction = props->has_simdgroup_reduction && props->lanes != GGML_METAL_LANES_SHARED;
         profile->simdgroup_matrix    = props->has_simdgroup_mm;
         profile->bfloat              = props->has_bfloat;
 
@@ -116,6 +81,6 @@ void ggml_metal_device_get_profile(ggml_metal_device_t dev, struct ggml_device_p
 
         // Apple's feature tables: 32 on all GPUs of its own
         profile->simdgroup_width_known = profile->family_apple > 0;
-        profile->simdgroup_width = profile->simdgroup_width_known ? 32 : simdgroup_width(props->device, device);
+        profile->simdgroup_width = profile->simdgroup_width_known ? 32 : (uint32_t) props->simdgroup_width;
     }
 }

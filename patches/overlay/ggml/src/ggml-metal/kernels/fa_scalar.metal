@@ -60,9 +60,9 @@ kernel void kernel_flash_attn_ext_scalar(
         device       char * dst,
         threadgroup  float4 * shmem [[threadgroup(0)]],
         uint3   tgpig[[threadgroup_position_in_grid]],
-        ushort  tiitg_u[[thread_index_in_threadgroup]],
-        ushort  tiisg_u[[thread_index_in_simdgroup]],
-        ushort  sgitg_u[[simdgroup_index_in_threadgroup]]) {
+        SIMD_ARGS_TIITG) {
+    SIMD_BEGIN(OP_FLASH_ATTN_EXT_SCALAR_NSG);
+
     constexpr int C   = OP_FLASH_ATTN_EXT_SCALAR_NCPSG;
     constexpr int T   = OP_FLASH_ATTN_EXT_SCALAR_TILE4;
     constexpr int TS  = T + 1;
@@ -72,9 +72,9 @@ kernel void kernel_flash_attn_ext_scalar(
     constexpr int NQS = NQ/NSG;    // queries of a simdgroup, for the scores
     constexpr int NQT = NQ/(NT/T); // queries of a thread, for the output
 
-    const int tiitg = tiitg_u;
-    const int tiisg = tiisg_u;
-    const int sgitg = sgitg_u;
+    const int ti = tiitg;
+    const int il = tiisg;
+    const int sg = sgitg;
 
     const int dk4 = FC_flash_attn_ext_scalar_dk/4;
     const int dv4 = FC_flash_attn_ext_scalar_dv/4;
@@ -98,7 +98,7 @@ kernel void kernel_flash_attn_ext_scalar(
         v += ikv2*args.nb22 + ikv3*args.nb23;
     }
 
-    for (int e = tiitg; e < NQ*dk4; e += NT) {
+    for (int e = ti; e < NQ*dk4; e += NT) {
         const int j = e/dk4;
 
         sq[e] = iq1 + j < args.ne01 ? ((device const float4 *) (q + j*args.nb01))[e%dk4] : float4(0.0f);
@@ -115,7 +115,7 @@ kernel void kernel_flash_attn_ext_scalar(
     }
 
     if (FC_flash_attn_ext_scalar_has_mask) {
-        mask += (iq1 + sgitg*NQS)*args.nb31 + (iq2%args.ne32)*args.nb32 + (iq3%args.ne33)*args.nb33;
+        mask += (iq1 + sg*NQS)*args.nb31 + (iq2%args.ne32)*args.nb32 + (iq3%args.ne33)*args.nb33;
     }
 
     float S[NQS];
@@ -126,8 +126,8 @@ kernel void kernel_flash_attn_ext_scalar(
     }
 
     // the thread's columns of the output: float4 number n*T + col of queries qt..qt + NQT
-    const int col = tiitg%T;
-    const int qt  = tiitg/T*NQT;
+    const int col = ti%T;
+    const int qt  = ti/T*NQT;
 
     float4 acc[NV][NQT];
     FOR_UNROLL (int n = 0; n < NV; ++n) {
@@ -137,14 +137,14 @@ kernel void kernel_flash_attn_ext_scalar(
     }
 
     for (int ic = 0, parity = 0; ic < args.ne11; ic += C, parity ^= 1) {
-        const int i1 = ic + tiisg;
+        const int i1 = ic + il;
 
         // which queries of this simdgroup see the lane's item; compared with a finite number, as infinities may be
         // assumed away
         float bias[NQS];
         bool  seen[NQS];
         FOR_UNROLL (int j = 0; j < NQS; ++j) {
-            seen[j] = i1 < args.ne11 && iq1 + sgitg*NQS + j < args.ne01;
+            seen[j] = i1 < args.ne11 && iq1 + sg*NQS + j < args.ne01;
             bias[j] = 0.0f;
             if (FC_flash_attn_ext_scalar_has_mask && seen[j]) {
                 bias[j] = ((device const half *) (mask + j*args.nb31))[i1];
@@ -160,8 +160,8 @@ kernel void kernel_flash_attn_ext_scalar(
             }
 
             any = simd_max(any);
-            if (tiisg == 0) {
-                sv[parity*NSG + sgitg] = any;
+            if (il == 0) {
+                sv[parity*NSG + sg] = any;
             }
 
             threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -183,14 +183,14 @@ kernel void kernel_flash_attn_ext_scalar(
 
         for (int tile = 0; tile*T < dk4; ++tile) {
             threadgroup_barrier(mem_flags::mem_threadgroup);
-            flash_attn_ext_scalar_load<kv_t, nl, deq_t4>(k, args.nb11, ic, args.ne11, tile, dk4, st, tiitg);
+            flash_attn_ext_scalar_load<kv_t, nl, deq_t4>(k, args.nb11, ic, args.ne11, tile, dk4, st, ti);
             threadgroup_barrier(mem_flags::mem_threadgroup);
 
             const int n4 = min(T, dk4 - tile*T);
             for (int i = 0; i < n4; ++i) {
-                const float4 x = st[tiisg*TS + i];
+                const float4 x = st[il*TS + i];
                 FOR_UNROLL (int j = 0; j < NQS; ++j) {
-                    s[j] += dot(x, sq[(sgitg*NQS + j)*dk4 + tile*T + i]);
+                    s[j] += dot(x, sq[(sg*NQS + j)*dk4 + tile*T + i]);
                 }
             }
         }
@@ -211,9 +211,9 @@ kernel void kernel_flash_attn_ext_scalar(
 
             S[j] = S[j]*ms + simd_sum(p);
 
-            sp[(sgitg*NQS + j)*C + tiisg] = p;
-            if (tiisg == 0) {
-                sr[sgitg*NQS + j] = ms;
+            sp[(sg*NQS + j)*C + il] = p;
+            if (il == 0) {
+                sr[sg*NQS + j] = ms;
             }
         }
 
@@ -224,7 +224,7 @@ kernel void kernel_flash_attn_ext_scalar(
             }
 
             threadgroup_barrier(mem_flags::mem_threadgroup);
-            flash_attn_ext_scalar_load<kv_t, nl, deq_t4>(v, args.nb21, ic, args.ne11, n, dv4, st, tiitg);
+            flash_attn_ext_scalar_load<kv_t, nl, deq_t4>(v, args.nb21, ic, args.ne11, n, dv4, st, ti);
             threadgroup_barrier(mem_flags::mem_threadgroup);
 
             FOR_UNROLL (int j = 0; j < NQT; ++j) {
@@ -252,9 +252,9 @@ kernel void kernel_flash_attn_ext_scalar(
             ms   = exp(m - M[j]);
             S[j] = S[j]*ms + exp(s - M[j]);
         }
-        if (tiisg == 0) {
+        if (il == 0) {
             // a query that sees nothing gets zeros
-            sr[sgitg*NQS + j] = S[j] == 0.0f ? 0.0f : ms/S[j];
+            sr[sg*NQS + j] = S[j] == 0.0f ? 0.0f : ms/S[j];
         }
     }
 

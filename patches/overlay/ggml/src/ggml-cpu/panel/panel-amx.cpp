@@ -1,0 +1,250 @@
+// Products of many tokens with AMX: weights become bf16, two panels at a time, and stay in the first-level cache while the
+// tokens pass. bf16 and not int8, because scales change every 32 k or sooner: int8 would take a sum out of the tiles and
+// scale it that often, bf16 takes scales and mins while it unpacks.
+//
+// A tile of weights holds 32 k of 16 rows, pairs of k beside each other; a tile of activations 16 tokens of 32 k as they
+// stand in memory, so that the sums come out in the order of the result.
+#include "panel-drive.h"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__) && defined(__AMX_TILE__) && defined(__AMX_BF16__)
+
+#include "panel-avx512.h"
+
+namespace {
+
+// What is unpacked before the tokens pass: 256 k of four panels, 32 KiB. More panels read the activations fewer times.
+#ifndef PANEL_DEPTH
+#    define PANEL_DEPTH 256
+#    define PANEL_WIDTH 4
+#endif
+constexpr int DEPTH = PANEL_DEPTH, WIDTH = PANEL_WIDTH;
+// Enough to make up for the unpacking; their sums are 128 KiB.
+constexpr int TOKENS = 512;
+
+// 4 k of 16 rows, as floats, to two lines of a tile
+INLINE void store_4(const __m512 * f, uint8_t * line) {
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
+                                           18, 2, 17, 1, 16, 0);
+    _mm512_store_si512(line, _mm512_permutexvar_epi16(pairs, (__m512i) _mm512_cvtne2ps_pbh(f[1], f[0])));
+    _mm512_store_si512(line + 64, _mm512_permutexvar_epi16(pairs, (__m512i) _mm512_cvtne2ps_pbh(f[3], f[2])));
+}
+
+// scale * v - min for four unsigned bytes a lane
+INLINE void unpack_4(__m512i v, __m512 scale, __m512 min, uint8_t * line) {
+    __m512 f[4];
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+        f[e] = _mm512_fmsub_ps(byte_of_lanes(v, e), scale, min);
+    }
+    store_4(f, line);
+}
+
+struct q4_k {
+    static constexpr int k_step = 256, bytes = 2304, tail = 0;
+
+    static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
+        const __m512i       b4 = _mm512_set1_epi8(0x0f);
+        const packed_scales x = scales_of(w + 2048);
+        const __m512        d = halves(w + 2240), dmin = halves(w + 2272);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+            const __m512 s0 = _mm512_mul_ps(d, byte_of_lanes(x.scales[j / 2], 2 * j % 4)), s1 = _mm512_mul_ps(d, byte_of_lanes(x.scales[j / 2], 2 * j % 4 + 1));
+            const __m512 m0 = _mm512_mul_ps(dmin, byte_of_lanes(x.mins[j / 2], 2 * j % 4)), m1 = _mm512_mul_ps(dmin, byte_of_lanes(x.mins[j / 2], 2 * j % 4 + 1));
+            for (int i = 0; i < 8; ++i) {
+                const __m512i q = load(w + 512 * j + 64 * i);
+                unpack_4(_mm512_and_si512(q, b4), s0, m0, out + 2048 * j + 128 * i);
+                unpack_4(_mm512_and_si512(_mm512_srli_epi16(q, 4), b4), s1, m1, out + 2048 * j + 1024 + 128 * i);
+            }
+        }
+    }
+};
+
+struct q5_k {
+    static constexpr int k_step = 256, bytes = 2816, tail = 0;
+
+    static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
+        const packed_scales x = scales_of(w + 2560);
+        const __m512        d = halves(w + 2752), dmin = halves(w + 2784);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+            const __m512 s0 = _mm512_mul_ps(d, byte_of_lanes(x.scales[j / 2], 2 * j % 4)), s1 = _mm512_mul_ps(d, byte_of_lanes(x.scales[j / 2], 2 * j % 4 + 1));
+            const __m512 m0 = _mm512_mul_ps(dmin, byte_of_lanes(x.mins[j / 2], 2 * j % 4)), m1 = _mm512_mul_ps(dmin, byte_of_lanes(x.mins[j / 2], 2 * j % 4 + 1));
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; ++i) {
+                const five_bits q = fives_of(load(w + 640 * j + 64 * i), load(w + 640 * j + 512 + 64 * (i / 4)), i % 4);
+                unpack_4(q.low, s0, m0, out + 2048 * j + 128 * i);
+                unpack_4(q.high, s1, m1, out + 2048 * j + 1024 + 128 * i);
+            }
+        }
+    }
+};
+
+struct q6_k {
+    static constexpr int k_step = 256, bytes = 3328, tail = 32;
+
+    static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
+        const __m512 dw = halves(d);
+        for (int g = 0; g < 16; ++g) {
+            const six_bits q = sixes_of(w + 192 * g);
+            const __m512   s = _mm512_mul_ps(dw, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 3072 + 16 * g)))));
+            const __m512   m = _mm512_mul_ps(s, _mm512_set1_ps(32));
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                unpack_4(q.v[i], s, m, out + 512 * g + 128 * i);
+            }
+        }
+    }
+};
+
+struct q4_0 {
+    static constexpr int k_step = 32, bytes = 256, tail = 32;
+
+    static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
+        const __m512i b4 = _mm512_set1_epi8(0x0f);
+        const __m512  s = halves(d), m = _mm512_mul_ps(s, _mm512_set1_ps(8));
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const __m512i q = load(w + 64 * i);
+            unpack_4(_mm512_and_si512(q, b4), s, m, out + 128 * i);
+            unpack_4(_mm512_and_si512(_mm512_srli_epi16(q, 4), b4), s, m, out + 512 + 128 * i);
+        }
+    }
+};
+
+struct q8_0 {
+    static constexpr int k_step = 32, bytes = 512, tail = 32;
+
+    static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
+        const __m512i sign = _mm512_set1_epi8((char) 0x80);
+        const __m512  s = halves(d), m = _mm512_mul_ps(s, _mm512_set1_ps(128));
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) {
+            unpack_4(_mm512_xor_si512(load(w + 64 * i), sign), s, m, out + 128 * i);
+        }
+    }
+};
+
+struct tile_config {
+    uint8_t  palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t  rows[16];
+};
+
+// All eight tiles: 16 rows of 64 bytes. The barrier keeps the stores, which GCC 12 removes: it does not know that the
+// instruction reads them.
+INLINE void configure() {
+    alignas(64) tile_config config;
+    memset(&config, 0, sizeof(config));
+    config.palette = 1;
+    for (int i = 0; i < 8; ++i) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = 16;
+    }
+    __asm__ volatile("" : : "r"(&config) : "memory");
+    _tile_loadconfig(&config);
+}
+
+// c[32 tokens][32 rows] += a[32 tokens][steps * 32 k] * b, whose two panels are `panel` bytes apart. A token of c has
+// the sums of all panels.
+INLINE void multiply(const uint8_t * a, size_t stride, const uint8_t * b, size_t panel, float * c, int steps, bool first) {
+    constexpr int row = WIDTH * PANEL_ROWS, bytes = row * sizeof(float);
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, c, bytes);
+        _tile_loadd(1, c + 16, bytes);
+        _tile_loadd(2, c + 16 * row, bytes);
+        _tile_loadd(3, c + 16 * row + 16, bytes);
+    }
+    for (int s = 0; s < steps; ++s) {
+        _tile_loadd(4, a + 64 * s, stride);
+        _tile_loadd(6, b + 1024 * s, 64);
+        _tile_loadd(7, b + panel + 1024 * s, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + 16 * stride + 64 * s, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, bytes);
+    _tile_stored(1, c + 16, bytes);
+    _tile_stored(2, c + 16 * row, bytes);
+    _tile_stored(3, c + 16 * row + 16, bytes);
+}
+
+// Kept by each thread. The lines between keep the two operands from the same places of the caches, which makes loads of
+// tiles four times slower.
+struct alignas(64) scratch {
+    uint8_t weights[WIDTH][DEPTH * 32 + 64];
+    float   sums[TOKENS + 32][WIDTH * PANEL_ROWS];
+};
+
+template <class Kernel>
+void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1, const uint8_t * const * act,
+              float * const * out, int n) {
+    static thread_local scratch s;
+    const size_t  row = n > 1 ? act[1] - act[0] : 0, panel = sizeof(s.weights[0]);
+    const int64_t tiles = k / Kernel::k_step;
+    configure();
+    for (int64_t p = p0; p < p1; p += WIDTH) {
+        const int width = p1 - p < WIDTH ? int(p1 - p) : WIDTH;
+        for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {
+            const int depth = k - k0 < DEPTH ? int(k - k0) : DEPTH;
+            for (int i = 0; i < width; ++i) {
+                const uint8_t * w = panels + (p + i) * stride;
+                const uint8_t * d = w + tiles * Kernel::bytes;
+                for (int64_t b = k0 / Kernel::k_step; b * Kernel::k_step < k0 + depth; ++b) {
+                    Kernel::unpack(w + b * Kernel::bytes, d + b * Kernel::tail, s.weights[i] + (b * Kernel::k_step - k0) * 32);
+                }
+            }
+            // the second panel of an odd pair holds what was there before: its sums are not used
+            for (int t = 0; t < n; t += 32) {
+                for (int i = 0; i < width; i += 2) {
+                    multiply(act[0] + t * row + k0 * 2, row, s.weights[i], panel, s.sums[t] + i * PANEL_ROWS, depth / 32, k0 == 0);
+                }
+            }
+        }
+        for (int i = 0; i < width; ++i) {
+            const int64_t r = (p + i) * PANEL_ROWS, rows = n_rows - r < PANEL_ROWS ? n_rows - r : PANEL_ROWS;
+            for (int t = 0; t < n; ++t) {
+                memcpy(out[t] + r, s.sums[t] + i * PANEL_ROWS, rows * sizeof(float));
+            }
+        }
+    }
+    _tile_release();
+}
+
+// A line more than the values: a stride that is a multiple of 4 KiB would put all rows of a tile into one set of the cache.
+size_t act_bytes(enum ggml_type, int64_t k) {
+    return (k * 2 + 63) / 64 * 64 + 64;
+}
+
+void quantise(enum ggml_type, const float * x, int64_t k, uint8_t * act) {
+    for (int64_t i = 0; i < k; i += 32, act += 64) {
+        _mm512_storeu_si512(act, (__m512i) _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i)));
+    }
+}
+
+void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
+         const uint8_t * const * act, float * const * out, int n) {
+    const size_t stride = panel_bytes(type, k);
+    switch (type) {
+        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        default:             return;
+    }
+}
+
+}  // namespace
+
+const panel_kernels panel_kernels_amx = { "AMX_BF16", 24, TOKENS, true, act_bytes, quantise, mul };
+
+#else
+const panel_kernels panel_kernels_amx = {};
+#endif

@@ -1,0 +1,68 @@
+#include "panel-cpu.h"
+
+#if defined(__x86_64__)
+#    include <cpuid.h>
+#    if defined(__linux__)
+#        include <sys/syscall.h>
+#        include <unistd.h>
+#    endif
+#endif
+
+namespace {
+
+#if defined(__x86_64__)
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+
+// The CPU's word (leaf 7: bits 22 and 24 of edx) and the system's leave: Linux enlarges a thread's state on request.
+bool has_amx() {
+#    if defined(__linux__)
+    unsigned a, b, c, d;
+    const unsigned bf16 = 1u << 22, tiles = 1u << 24;
+    if (!has_avx512() || !__builtin_cpu_supports("avx512bf16") || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bf16) || !(d & tiles)) {
+        return false;
+    }
+    const int request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#    else
+    return false;
+#    endif
+}
+#endif
+
+struct list {
+    const panel_kernels * kernels[4] = {};
+
+    list() {
+#if defined(__x86_64__)
+        __builtin_cpu_init();
+        const struct {
+            bool there;
+            const panel_kernels * kernels;
+        } all[] = { { has_amx(), &panel_kernels_amx }, { has_avx512(), &panel_kernels_avx512 }, { has_avx2(), &panel_kernels_avx2 } };
+        int n = 0;
+        for (const auto & one : all) {
+            if (one.there && one.kernels->name) {
+                kernels[n++] = one.kernels;
+            }
+        }
+        // the last ones must do for a single token
+        if (n > 0 && kernels[n - 1]->worth_tokens > 1) {
+            kernels[0] = nullptr;
+        }
+#endif
+    }
+};
+
+}  // namespace
+
+const panel_kernels * const * panel_kernels_of_this_cpu(void) {
+    static const list all;
+    return all.kernels;
+}
