@@ -44,7 +44,7 @@ fn build() -> Result<(), String> {
     for path in ["build.rs", "build", "patches", "vendor"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    for file in ["guard.h", "selftest.cpp", "shim.cpp", "shim.h"] {
+    for file in ["guard.h", "probe.cpp", "selftest.cpp", "shim.cpp", "shim.h"] {
         println!("cargo::rerun-if-changed=src/sys/{file}");
     }
 

@@ -119,7 +119,7 @@ pub(crate) fn native(
     let mut shim = base(true);
     // llama-ext.h, which takes graphs down and tells what a context takes, is beside the sources
     shim.include(&sys).include(staged.join("src"));
-    let files = in_dir(&sys, &["selftest.cpp", "shim.cpp"]);
+    let files = in_dir(&sys, &["probe.cpp", "selftest.cpp", "shim.cpp"]);
     objects.extend(for_llama_cache.with_headers(&sys, true)?.compile(shim, files)?);
 
     let mut archive = cc::Build::new();

@@ -159,6 +159,9 @@ pub(crate) struct ModelArgs {
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
+    /// Trust graphics devices without the self-test that is otherwise done before the first use with a kind of model.
+    #[arg(long)]
+    no_self_test: bool,
 }
 
 impl ModelArgs {
@@ -176,6 +179,7 @@ impl ModelArgs {
             cache_type_v: self.cache_type_v,
             device: self.device,
             mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
+            self_test: self.no_self_test.then_some(false),
         };
     }
 }

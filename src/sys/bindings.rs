@@ -870,6 +870,45 @@ const _: () = {
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_selftest {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_selftest_options {
+    pub seed: u64,
+    pub type_k: ggml_type::Type,
+    pub type_v: ggml_type::Type,
+    pub flash_attention: bool,
+    pub threads: i32,
+}
+pub mod inf_verdict {
+    pub type Type = ::core::ffi::c_uint;
+    pub const INF_VERDICT_RIGHT: Type = 0;
+    pub const INF_VERDICT_WRONG: Type = 1;
+    pub const INF_VERDICT_FAILED: Type = 2;
+    pub const INF_VERDICT_ON_CPU: Type = 3;
+    pub const INF_VERDICT_UNJUDGED: Type = 4;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_check {
+    pub name: *const ::core::ffi::c_char,
+    pub what: *const ::core::ffi::c_char,
+    pub reason: *const ::core::ffi::c_char,
+    pub verdict: inf_verdict::Type,
+    pub error: f64,
+    pub limit: f64,
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_copies {
+    pub to_device: f64,
+    pub from_device: f64,
+    pub same: bool,
+}
 unsafe extern "C" {
     pub fn ggml_backend_dev_name(device: ggml_backend_dev_t) -> *const ::core::ffi::c_char;
     pub fn ggml_backend_dev_description(device: ggml_backend_dev_t) -> *const ::core::ffi::c_char;
@@ -1131,5 +1170,33 @@ unsafe extern "C" {
         operation: *mut *const ::core::ffi::c_char,
         device: *mut *const ::core::ffi::c_char,
     ) -> bool;
+    pub fn inf_selftest_new(
+        path: *const ::core::ffi::c_char,
+        options: *const inf_selftest_options,
+        test: *mut *mut inf_selftest,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_selftest_run(
+        test: *mut inf_selftest,
+        device: ggml_backend_dev_t,
+        block: u64,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_selftest_checks(test: *const inf_selftest, checks: *mut *const inf_check) -> usize;
+    pub fn inf_selftest_work(test: *const inf_selftest) -> f64;
+    pub fn inf_selftest_free(test: *mut inf_selftest, error: *mut inf_error) -> inf_status::Type;
+    pub fn inf_probe_copies(
+        device: ggml_backend_dev_t,
+        bytes: usize,
+        copies: *mut inf_copies,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_probe_memory(
+        device: ggml_backend_dev_t,
+        bytes: usize,
+        given: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_system(text: *mut ::core::ffi::c_char, size: usize);
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

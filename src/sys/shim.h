@@ -172,6 +172,19 @@ size_t inf_selftest_checks(const struct inf_selftest * test, const struct inf_ch
 double inf_selftest_work(const struct inf_selftest * test);
 enum inf_status inf_selftest_free(struct inf_selftest * test, struct inf_error * error);
 
+// Bytes a second, and whether what came back is what was sent.
+struct inf_copies {
+    double to_device;
+    double from_device;
+    bool   same;
+};
+
+// Copies so many bytes to the device and back, a few times; the fastest counts.
+enum inf_status inf_probe_copies(ggml_backend_dev_t device, size_t bytes, struct inf_copies * copies,
+                                 struct inf_error * error);
+// Whether the device gives a buffer of this size.
+enum inf_status inf_probe_memory(ggml_backend_dev_t device, size_t bytes, bool * given, struct inf_error * error);
+
 // The system and its version, which are those of the drivers too: room for 256 bytes.
 void inf_system(char * text, size_t size);
 
