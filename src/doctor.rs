@@ -2,7 +2,7 @@
 
 use crate::{
     device::{self, Device, DeviceSelect, Fallback, Plan, Verdict, Wishes},
-    error::{Error, Result},
+    error::Result,
     gguf::Gguf,
     model::{LoadOptions, LoadedModel, ModelSource, Token, Tokenize},
     session::{ContextOptions, Session},
@@ -210,12 +210,15 @@ fn memory(device: &Device, plan: Option<sys::DevicePlan>, block: u64) -> Part<Me
 
 /// The model, as it runs by default on this device.
 fn model(device: &Device, path: &Path) -> Result<(ModelRun, Vec<Fallback>)> {
-    let load = |select| {
-        let mut options = LoadOptions::default();
-        options.device = select;
-        options.mmap = Some(false);
-        LoadedModel::load_source(&ModelSource::File(path.into()), &options, &mut |_| ControlFlow::Continue(()))
-    };
+    let load =
+        |select| {
+            let mut options = LoadOptions::default();
+            options.device = select;
+            options.mmap = Some(false);
+            LoadedModel::load_source(&ModelSource::File(path.into()), &options, &mut |_| {
+                ControlFlow::Continue(())
+            })
+        };
     let model = load(DeviceSelect::Named(device.name.clone()))?;
     let reference = load(DeviceSelect::Cpu)?;
     let mut options = ContextOptions::default();
@@ -267,13 +270,19 @@ fn most_probable(logits: &[f32]) -> Option<Token> {
 }
 
 /// Whether the CPU could have said the same: each token is its own choice, or almost as probable.
-fn is_right(model: &Arc<LoadedModel>, options: &ContextOptions, prompt: &[Token], answer: &[Token]) -> Result<bool> {
+fn is_right(
+    model: &Arc<LoadedModel>,
+    options: &ContextOptions,
+    prompt: &[Token],
+    answer: &[Token],
+) -> Result<bool> {
     let mut session = Session::new(model, options)?;
     session.prefill(prompt, |_| ControlFlow::Continue(()))?;
     for token in answer {
         let logits = session.logits()?;
         let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let ours = usize::try_from(*token).ok().and_then(|at| logits.get(at)).copied().unwrap_or(f32::NEG_INFINITY);
+        let ours =
+            usize::try_from(*token).ok().and_then(|at| logits.get(at)).copied().unwrap_or(f32::NEG_INFINITY);
         // not `best - ours > TIE`, of which NaN is none
         if !(best - ours <= TIE) {
             return Ok(false);
@@ -286,16 +295,22 @@ fn is_right(model: &Arc<LoadedModel>, options: &ContextOptions, prompt: &[Token]
 fn complaints(found: &Examination) -> Vec<Complaint> {
     const REPORT: &str = "write a report with `inferno doctor --report FILE` and attach it to an issue";
     let mut complaints = vec![];
-    let mut complain = |what: String, advice: &str| complaints.push(Complaint { what, advice: advice.to_owned() });
+    let mut complain =
+        |what: String, advice: &str| complaints.push(Complaint { what, advice: advice.to_owned() });
     if let Part::Failed(error) = &found.plan {
-        complain(format!("it cannot be used: {error}"), "choose another device with --device, or restart the machine");
+        complain(
+            format!("it cannot be used: {error}"),
+            "choose another device with --device, or restart the machine",
+        );
     }
     match &found.self_test {
         Part::Done(verdict) if !verdict.passed => {
             let then = found.fallbacks.last().map_or("models are run in a safer way", |f| f.then.as_str());
             complain(
                 format!("its self-test failed: {}", verdict.reason()),
-                &format!("nothing has to be done: {then}. A newer version of the system may bring a better driver; {REPORT}"),
+                &format!(
+                    "nothing has to be done: {then}. A newer version of the system may bring a better driver; {REPORT}"
+                ),
             );
         }
         Part::Failed(error) => complain(format!("its self-test ended with an error: {error}"), REPORT),
@@ -323,9 +338,15 @@ fn complaints(found: &Examination) -> Vec<Complaint> {
     }
     match &found.model {
         Part::Done(run) if !run.text_is_right => {
-            complain("the built-in model's text differs from the CPU's".into(), &format!("choose --device cpu, and {REPORT}"));
+            complain(
+                "the built-in model's text differs from the CPU's".into(),
+                &format!("choose --device cpu, and {REPORT}"),
+            );
         }
-        Part::Failed(error) => complain(format!("the built-in model failed: {error}"), &format!("choose --device cpu, and {REPORT}")),
+        Part::Failed(error) => complain(
+            format!("the built-in model failed: {error}"),
+            &format!("choose --device cpu, and {REPORT}"),
+        ),
         _ => {}
     }
     complaints

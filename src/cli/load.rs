@@ -34,7 +34,9 @@ pub(crate) async fn load(settings: &Settings, interrupt: &Interrupt) -> Result<M
     };
     waiting.clear();
     let loaded = model.loaded()?;
-    if !settings.quiet && let Some(last) = loaded.fallbacks().last() {
+    if !settings.quiet
+        && let Some(last) = loaded.fallbacks().last()
+    {
         output::note(&format!("inferno: {}; `inferno doctor` tells more", output::tame(&last.to_string())));
     }
     settings.check_sizes(&loaded)?;

@@ -286,7 +286,9 @@ fn build() -> String {
 /// What decides which operations a model needs: numbers and switches of its header, and its tensors.
 fn model_hash(gguf: &Gguf) -> String {
     let mut hash = Sha256::new();
-    for (key, value) in gguf.metadata().filter(|(key, _)| !key.starts_with("general.") && !key.starts_with("tokenizer.")) {
+    for (key, value) in
+        gguf.metadata().filter(|(key, _)| !key.starts_with("general.") && !key.starts_with("tokenizer."))
+    {
         if !matches!(value, Value::Array(_)) {
             hash.update(format!("{key}={value:?};"));
         }

@@ -138,7 +138,8 @@ impl fmt::Display for Fallback {
 impl Plan {
     /// How a device is used, in a few words.
     pub(super) fn in_words(&self, device: &DevicePlan) -> String {
-        let mut words = vec![format!("{} encoder", device.encoder.value), format!("{} buffers", device.buffers.value)];
+        let mut words =
+            vec![format!("{} encoder", device.encoder.value), format!("{} buffers", device.buffers.value)];
         if device.maps_file.value {
             words.push("mapped file".into());
         }

@@ -38,7 +38,8 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// The user's cache directory for this package, where the system has one.
 pub(super) fn directory() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from).filter(|p| p.is_absolute());
+    let variable =
+        |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from).filter(|p| p.is_absolute());
     let base = if cfg!(windows) {
         variable("LOCALAPPDATA")
     } else {

@@ -18,6 +18,6 @@ pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, 
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};
-pub(crate) use probe::{Copies, probe_copies, probe_memory};
+pub(crate) use probe::{probe_copies, probe_memory};
 pub(crate) use sampler::Sampler;
 pub(crate) use selftest::{Finding, NativeCheck, SelfTest, SelfTestOptions, system};
