@@ -64,26 +64,29 @@ pub(crate) fn settle(
             }
         };
         // without this device; the others share its part
-        let rest: Vec<&Device> =
-            placement.chosen.iter().filter(|d| d.name != failed.device && d.facts.is_some()).collect();
-        let (plan, then) = if rest.is_empty() {
-            let reason = format!("{} failed its self-test: {}", failed.device, failed.reason);
-            (placement.plan.on_cpu(&reason), "the CPU does everything".to_owned())
-        } else {
-            let names: Vec<&str> = rest.iter().map(|d| d.name.as_str()).collect();
-            let plan = policy::plan(&rest, &ModelFacts::of(test.gguf), wishes);
-            (plan, format!("{} takes its part", names.join(", ")))
-        };
-        fallbacks.push(Fallback { then, ..failed.clone() });
         placement.chosen.retain(|d| d.name != failed.device);
-        placement.plan = plan;
+        let rest: Vec<&Device> = placement.chosen.iter().filter(|d| d.facts.is_some()).collect();
+        let names: Vec<&str> = rest.iter().map(|d| d.name.as_str()).collect();
+        let then = match names.is_empty() {
+            true => "the CPU does everything".to_owned(),
+            false => format!("{} does its part", names.join(", ")),
+        };
+        let fallback = Fallback { then, ..failed };
+        placement.plan = if rest.is_empty() {
+            placement.plan.on_cpu(&fallback.to_string())
+        } else {
+            policy::plan(&rest, &ModelFacts::of(test.gguf), wishes)
+        };
+        fallbacks.push(fallback);
     }
     for fallback in &fallbacks {
         tracing::warn!("{fallback}");
-        let note = fallback.to_string();
-        if !placement.plan.notes.contains(&note) {
-            placement.plan.notes.push(note);
-        }
+    }
+    // those on the way to the last one are in the log
+    if let Some(note) = fallbacks.last().map(ToString::to_string)
+        && !placement.plan.notes.contains(&note)
+    {
+        placement.plan.notes.push(note);
     }
     Ok(Settled { placement, fallbacks })
 }

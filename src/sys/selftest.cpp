@@ -412,20 +412,24 @@ std::string describe(const ggml_tensor * node) {
 
 // A node whose operands are leaves, with fewer rows of its weights.
 ggml_tensor * alone(ggml_context * context, const ggml_tensor * node) {
+    // the operands come first: memory is given in this order, and what writes into its operand has that one's
+    ggml_tensor * operands[GGML_MAX_SRC] = {};
+    for (int i = 0; i < GGML_MAX_SRC; ++i) {
+        if (node->src[i]) {
+            // the same operand twice stays one
+            const auto twin = std::find(node->src, node->src + i, node->src[i]) - node->src;
+            operands[i] = twin < i ? operands[twin] : Copier::bare(context, node->src[i]);
+        }
+    }
     ggml_tensor * made = Copier::bare(context, node);
     made->op    = node->op;
     made->flags = node->flags;
     memcpy(made->op_params, node->op_params, sizeof(made->op_params));
     for (int i = 0; i < GGML_MAX_SRC; ++i) {
-        if (!node->src[i]) {
-            continue;
-        }
-        // the same operand twice stays one
-        const auto * end = node->src + i;
-        const auto * twin = std::find(node->src, end, node->src[i]);
-        made->src[i] = twin != end ? made->src[twin - node->src] : Copier::bare(context, node->src[i]);
-        if (node->view_src && node->view_src == root(node->src[i]) && node->view_offs == node->src[i]->view_offs) {
-            made->view_src = made->src[i]; // it writes into its operand
+        made->src[i] = operands[i];
+        if (node->view_src && operands[i] && node->view_src == root(node->src[i]) &&
+            node->view_offs == node->src[i]->view_offs) {
+            made->view_src = operands[i];
         }
     }
     const auto resize = [](ggml_tensor * tensor, int dim, int64_t n) {
