@@ -24,6 +24,9 @@ const SMALL_BLOCK: u64 = 16 << 20;
 /// The operation whose failure is cured by leaving flash attention out.
 const FLASH_ATTENTION: &str = "FLASH_ATTN_EXT";
 
+/// Of a test that did not come to an end: the backend did not start, or an assertion failed.
+const START: &str = "START";
+
 /// How a model is tested.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Test<'a> {
@@ -122,6 +125,10 @@ fn try_candidates(placement: &Placement, test: &Test<'_>, go_on: &mut dyn FnMut(
             queue.push_front(candidate);
         }
         fallbacks.push(Fallback { device, reason: verdict.reason(), then: String::new() });
+        // what an assertion leaves behind on the device is unknown: commands that wait may never end
+        if verdict.checks.iter().any(|check| check.operation == START) {
+            break;
+        }
     }
     Ok(Err(fallbacks))
 }
@@ -199,7 +206,7 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<O
         Ok(checks) => checks.into_iter().map(Check::new).collect(),
         // of a backend that does not start, or an assertion
         Err(failure) => vec![Check {
-            operation: "START".into(),
+            operation: START.into(),
             what: device.description.clone(),
             finding: Finding::Failed,
             reason: failure.to_string(),
@@ -219,7 +226,14 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<O
         at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()),
         checks,
     };
-    tracing::info!(device = %device.name, passed = verdict.passed, seconds = verdict.seconds, "self-test");
+    tracing::info!(
+        device = %device.name,
+        passed = verdict.passed,
+        checks = verdict.checks.len(),
+        seconds = verdict.seconds,
+        "self-test: {}",
+        verdict.reason()
+    );
     // an error of the device may be of the moment: a buffer that was refused, a command that took too long
     if !verdict.checks.iter().any(|check| check.finding == Finding::Failed)
         && let Some(dir) = directory

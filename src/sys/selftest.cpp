@@ -557,7 +557,6 @@ public:
 
     // Memory for the leaves. False where a device refuses it.
     bool allocate() {
-        ggml_context_ptr none;
         for (auto & [leaf, values] : leaves) {
             if (leaf->flags & GGML_TENSOR_FLAG_INPUT) {
                 continue;
@@ -581,6 +580,9 @@ public:
         for (int i = 0; i < ggml_graph_n_nodes(gf); ++i) {
             bind_views(ggml_graph_node(gf, i));
         }
+        for (ggml_tensor * t = ggml_get_first_tensor(context.get()); t; t = ggml_get_next_tensor(context.get(), t)) {
+            before.emplace_back(t, *t);
+        }
         sched.reset(ggml_backend_sched_new(const_cast<ggml_backend_t *>(backends.data()), nullptr, (int) backends.size(),
                                            ggml_graph_size(gf), false, true));
         return sched != nullptr;
@@ -588,6 +590,10 @@ public:
 
     Outcome run(uint32_t seed) {
         ggml_backend_sched_reset(sched.get());
+        // the scheduler gives memory to nodes and has them read its copies of inputs, which die with each run
+        for (const auto & [tensor, state] : before) {
+            *tensor = state;
+        }
         if (!ggml_backend_sched_alloc_graph(sched.get(), gf)) {
             return {Outcome::FAILED, "the device refused a buffer"};
         }
@@ -658,6 +664,8 @@ private:
     ggml_tensor *                        out = nullptr;
     std::map<ggml_tensor *, Values>      leaves;
     std::vector<ggml_backend_buffer_ptr> buffers;
+    // All tensors as they are before the scheduler sees them.
+    std::vector<std::pair<ggml_tensor *, ggml_tensor>> before;
     ggml_backend_sched_ptr               sched;
 };
 
@@ -820,6 +828,16 @@ struct inf_selftest {
 
     // Everything, on a device as it is planned now. Ends early where the device fails: what follows would fail as well.
     void run(ggml_backend_dev_t which, size_t block) {
+        try {
+            run_all(which, block);
+        } catch (inf::assertion_failed & e) {
+            e.message = "after " + std::to_string(checks.size()) + " checks" +
+                (checks.empty() ? "" : ", the last one of " + std::string(checks.back().name)) + ": " + e.message;
+            throw;
+        }
+    }
+
+    void run_all(ggml_backend_dev_t which, size_t block) {
         checks.clear();
         texts.clear();
         Device device(which, options.threads);
