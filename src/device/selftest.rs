@@ -231,8 +231,8 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<O
         passed = verdict.passed,
         checks = verdict.checks.len(),
         seconds = verdict.seconds,
-        "self-test: {}",
-        verdict.reason()
+        reason = verdict.reason(),
+        "self-test"
     );
     // an error of the device may be of the moment: a buffer that was refused, a command that took too long
     if !verdict.checks.iter().any(|check| check.finding == Finding::Failed)

@@ -112,7 +112,7 @@ fn a_verdict_is_kept_and_a_damaged_one_is_not_believed() {
         let arguments = [&RUN[..], &["--device", "MTL0"], more].concat();
         said(&tested("amd-rdna1", "", "1", cache.path(), &arguments).output().unwrap()).1
     };
-    let (now, before) = ("self-test: device=MTL0 passed=true", "the self-test was done before");
+    let (now, before) = ("self-test device=MTL0 passed=true", "the self-test was done before");
     let log = run(&["--no-self-test"]);
     assert!(!log.contains(now) && !log.contains(before), "{log}");
     let log = run(&[]);
