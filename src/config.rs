@@ -22,7 +22,7 @@ pub use overrides::{
 pub use server::{ServerConfig, WorkerConfig};
 
 use crate::device::DeviceSelect;
-use crate::engine::EngineOptions;
+use crate::engine::{BatchOptions, EngineOptions};
 use crate::error::{Error, Result};
 use crate::model::LoadOptions;
 use crate::sampling::{Problem, SampleOptions};
@@ -84,6 +84,9 @@ pub struct BackendConfig {
     pub mmap: Option<bool>,
     /// Whether each graphics device is held against the CPU before it is trusted with a kind of model.
     pub self_test: bool,
+    /// Whether weights are packed for the CPU's fastest kernels, as a copy in memory. Without, the mapped file is shared
+    /// with other processes and can be dropped by the system.
+    pub repack: bool,
 }
 
 /// `[model]`: which model is run.
@@ -104,6 +107,19 @@ pub struct EngineConfig {
     pub max_concurrent_requests: u32,
     /// Requests that wait for their turn; more are turned away. Up to [`MAX_QUEUED_REQUESTS`].
     pub max_queued_requests: u32,
+    /// Whether a server runs the requests to one model together in one context.
+    pub batching: bool,
+    /// Requests that run together, 1 to [`BatchOptions::MOST_SEQUENCES`]; `None`: `max_concurrent_requests`, or the most
+    /// where that is less.
+    pub max_sequences: Option<u32>,
+    /// Tokens of a step, as in [`BatchOptions::step_tokens`].
+    pub step_tokens: Option<u32>,
+    /// Cells of the KV cache that requests share, as in [`BatchOptions::kv_cells`].
+    pub kv_cells: Option<u32>,
+    /// Seconds after which a server unloads a model that nobody uses, above 0; `None`: never.
+    pub idle_unload: Option<f32>,
+    /// Bytes that all models of a server may take together; `None`: what the machine has.
+    pub memory_budget: Option<u64>,
 }
 
 /// `[log]`: what is logged, always to stderr.
@@ -157,6 +173,7 @@ impl Default for BackendConfig {
             device: "auto".to_owned(),
             mmap: LoadOptions::default().mmap,
             self_test: LoadOptions::default().self_test,
+            repack: LoadOptions::default().repack,
         }
     }
 }
@@ -168,6 +185,12 @@ impl Default for EngineConfig {
         EngineConfig {
             max_concurrent_requests: count(options.max_concurrent_requests),
             max_queued_requests: count(options.max_queued_requests),
+            batching: true,
+            max_sequences: None,
+            step_tokens: None,
+            kv_cells: None,
+            idle_unload: None,
+            memory_budget: None,
         }
     }
 }
@@ -241,7 +264,7 @@ impl BackendConfig {
             true => self.device.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
             false => DeviceSelect::Cpu,
         };
-        LoadOptions { device, mmap: self.mmap, self_test: self.self_test, ..LoadOptions::default() }
+        LoadOptions { device, mmap: self.mmap, self_test: self.self_test, repack: self.repack }
     }
 
     /// The options with which a context is made.
@@ -331,7 +354,33 @@ impl EngineConfig {
         }
     }
 
+    /// How a server batches requests; `None` where each has a context of its own.
+    pub fn batch_options(&self) -> Option<BatchOptions> {
+        let sequences = self
+            .max_sequences
+            .map_or_else(|| size(self.max_concurrent_requests).min(BatchOptions::MOST_SEQUENCES), size);
+        let mut options = BatchOptions::default().with_max_sequences(sequences);
+        options.step_tokens = self.step_tokens.map(size);
+        options.kv_cells = self.kv_cells.map(size);
+        self.batching.then_some(options)
+    }
+
+    /// How long a server keeps a model that nobody uses.
+    pub fn idle_unload(&self) -> Option<std::time::Duration> {
+        self.idle_unload.map(std::time::Duration::from_secs_f32)
+    }
+
     fn check(&self) -> Result<(), Problem> {
+        const LONGEST: f32 = 31_536_000.0;
+        if let Some(seconds) = self.idle_unload
+            && !(seconds > 0.0 && seconds <= LONGEST)
+        {
+            let what = format!("{seconds} is out of range: above 0 to {LONGEST} seconds");
+            return Err(Problem::new("idle_unload", what));
+        }
+        if self.memory_budget == Some(0) {
+            return Err(Problem::new("memory_budget", "0 bytes hold no model"));
+        }
         for (field, requests, least, most) in [
             ("max_concurrent_requests", self.max_concurrent_requests, 1, MAX_CONCURRENT_REQUESTS),
             ("max_queued_requests", self.max_queued_requests, 0, MAX_QUEUED_REQUESTS),
@@ -342,6 +391,12 @@ impl EngineConfig {
                     format!("{requests} is out of range: {least} to {most} requests"),
                 ));
             }
+        }
+        if let Some(options) = self.batch_options() {
+            options.validate().map_err(|error| match error {
+                Error::InvalidRequest { field, what } => Problem::new(field, what),
+                other => Problem::new("batching", other.to_string()),
+            })?;
         }
         Ok(())
     }

@@ -8,13 +8,15 @@ mod selftest;
 mod split;
 mod verdict;
 mod verdicts;
+mod weights;
 
-pub use facts::{Facts, Families, Location, Vendor};
+pub use facts::{Facts, Families, Location, Provenance, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
 pub(crate) use selftest::{Test, settle, system, verdict as test};
 pub use verdict::{Check, Fallback, Finding, Verdict};
+pub use weights::CpuWeights;
 
 use crate::{
     error::{Error, Result},
@@ -99,6 +101,15 @@ pub fn devices() -> Result<Vec<Device>> {
         .collect())
 }
 
+/// How a CPU of this machine would hold weights that are loaded with these settings.
+///
+/// # Errors
+/// [`Error::Engine`] where a backend fails to start.
+pub fn cpu_weights(repack: bool, mmap: bool) -> Result<CpuWeights> {
+    let layout = sys::cpu_weight_layout().map_err(|failure| engine("devices", &failure))?;
+    Ok(CpuWeights::choose(layout.as_deref(), repack, mmap))
+}
+
 /// The first of these devices that is gone, as an error; for a failure that this explains.
 pub(crate) fn lost(names: &[String]) -> Option<Error> {
     let all = devices().ok()?;
@@ -155,6 +166,31 @@ impl DeviceSelect {
         let plan = policy::plan(&chosen, &ModelFacts::of(gguf), wishes);
         Ok(Placement { chosen: chosen.into_iter().cloned().collect(), plan })
     }
+}
+
+/// Gives memory that was freed back to the system. The C library keeps much of it otherwise, above all what many threads
+/// freed; it takes milliseconds, and blocks.
+#[cfg(feature = "server")]
+pub(crate) fn trim_memory() {
+    sys::trim_memory();
+}
+
+/// For programs that serve for a long time: from now on glibc keeps little of the memory that is freed, for the whole process.
+/// By default it keeps up to 64 MiB for each of many arenas, as one large request after the other teaches it to.
+#[cfg(feature = "server")]
+pub fn keep_little_memory() {
+    sys::keep_little_memory();
+}
+
+/// The devices with their free memory; of the host's, what new allocations can have where the system tells.
+#[cfg(feature = "server")]
+pub(crate) fn devices_now() -> Vec<Device> {
+    // a backend that fails to start has failed at the load already
+    let mut all = devices().unwrap_or_default();
+    for device in all.iter_mut().filter(|device| device.kind == DeviceKind::Cpu) {
+        device.memory_free = host_memory_available().unwrap_or(device.memory_free);
+    }
+    all
 }
 
 /// Memory that new allocations can have without swapping, in bytes, where the system tells (Linux).

@@ -49,8 +49,8 @@ pub mod text;
 mod version;
 
 pub use device::{
-    Buffers, Check, Choice, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Fallback, Families,
-    Finding, Location, Plan, Vendor, Verdict, devices,
+    Buffers, Check, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts,
+    Fallback, Families, Finding, Location, Plan, Provenance, Vendor, Verdict, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, DeviceSelect, Fallback, Plan, Wishes},
+    device::{self, Buffers, DeviceSelect, Fallback, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -41,8 +41,9 @@ pub struct LoadOptions {
     /// Hold each graphics device against the CPU before it is trusted, as far as that was not done before with this version,
     /// system, device and kind of model. Without it, a device that computes wrongly gives wrong text.
     pub self_test: bool,
-    /// Let the CPU backend repack weights into the layout of its fastest kernels: faster prompts, a slower load, and
-    /// a copy of those weights in memory in place of the mapped file.
+    /// Pack the weights that the CPU computes with into the layout of its fastest kernels: faster prompts and
+    /// generation, a load that takes as long as copying them, and a copy of those weights in memory in place of the
+    /// mapped file. [`cpu_weights`](crate::cpu_weights) tells which layout.
     pub repack: bool,
 }
 
@@ -80,6 +81,19 @@ pub struct LoadedModel {
     fingerprint: OnceLock<Result<String, String>>,
 }
 
+impl ModelSource {
+    /// How the model would be run with these options; nothing is loaded.
+    pub(crate) fn plan(&self, options: &LoadOptions) -> Result<Plan> {
+        let gguf = match self {
+            ModelSource::File(path) => Gguf::open(path)?,
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => builtin_header()?,
+        };
+        gguf.validate_for_llama()?;
+        Ok(options.device.place(&gguf, Wishes { mmap: options.mmap })?.plan)
+    }
+}
+
 impl LoadedModel {
     /// Checks the file's header, then loads it. `progress` is told the fraction done, from 0 to 1, a few hundred times;
     /// when it breaks, everything loaded so far is freed and the error is [`Error::LoadCancelled`].
@@ -109,6 +123,11 @@ impl LoadedModel {
                 let mut model = Self::load_file(file.path(), &options, progress)?;
                 model.fingerprint()?;
                 model.path = crate::builtin::NAME.into();
+                let reason = "the built-in model goes through a file that is deleted once it is read";
+                model.plan.mmap.reason = reason.into();
+                for device in model.plan.devices.iter_mut().filter(|d| d.buffers.value == Buffers::Shared) {
+                    device.maps_file.reason = reason.into();
+                }
                 Ok(Arc::new(model))
             }
         }
@@ -143,6 +162,9 @@ impl LoadedModel {
             mmap: plan.mmap.value,
             repack: options.repack,
         };
+        // the CPU holds at least the embedding, and all that no graphics device takes
+        let weights = device::cpu_weights(options.repack, params.mmap)?;
+        tracing::info!(%weights, "weights on the CPU");
         let native = sys::Model::load(path, &params, &mut |done| progress(done).is_continue())
             .map_err(|failure| {
                 device::lost(&names).unwrap_or_else(|| match failure {

@@ -166,6 +166,9 @@ pub(crate) struct ModelArgs {
     /// Trust graphics devices without the self-test that is otherwise done before the first use with a kind of model.
     #[arg(long)]
     no_self_test: bool,
+    /// Keep the weights as the file has them: the CPU is slower, and a mapped file needs no copy in memory.
+    #[arg(long)]
+    no_repack: bool,
 }
 
 impl ModelArgs {
@@ -184,6 +187,7 @@ impl ModelArgs {
             device: self.device,
             mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
             self_test: self.no_self_test.then_some(false),
+            repack: self.no_repack.then_some(false),
         };
     }
 }
@@ -433,6 +437,24 @@ pub(crate) struct ServerArgs {
     /// Requests that may wait; more are turned away with 429 [default: 64].
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     max_queued_requests: Option<u32>,
+    /// Run requests to one model together in one context [default: true].
+    #[arg(long, value_name = "BOOL")]
+    batching: Option<bool>,
+    /// Requests that run together [default: as --max-concurrent-requests].
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    max_sequences: Option<u32>,
+    /// Tokens that a step computes at most while somebody generates [default: 128].
+    #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
+    step_tokens: Option<u32>,
+    /// Cells of the KV cache that requests share, one a token [default: those of four contexts].
+    #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
+    kv_cells: Option<u32>,
+    /// Unload a model that nobody uses after so many seconds [default: never].
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    idle_unload: Option<f32>,
+    /// Bytes that all models may take together [default: what the machine has].
+    #[arg(long, value_name = "BYTES")]
+    memory_budget: Option<u64>,
     /// The longest body of a request, in bytes [default: 4194304].
     #[arg(long, value_name = "BYTES", value_parser = whole, allow_negative_numbers = true)]
     max_body_bytes: Option<u32>,
@@ -491,6 +513,12 @@ impl ServerArgs {
         overrides.engine = EngineOverrides {
             max_concurrent_requests: self.max_concurrent_requests,
             max_queued_requests: self.max_queued_requests,
+            batching: self.batching,
+            max_sequences: self.max_sequences,
+            step_tokens: self.step_tokens,
+            kv_cells: self.kv_cells,
+            idle_unload: self.idle_unload,
+            memory_budget: self.memory_budget,
         };
         overrides.worker = WorkerOverrides {
             id: self.worker_id,
@@ -636,6 +664,9 @@ pub(crate) struct InfoArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevicesArgs {
+    /// Show the plans for this GGUF file; without one, for the small model that is built in.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
     /// Write one JSON array.
     #[arg(long)]
     pub(crate) json: bool,
@@ -771,19 +802,24 @@ mod tests {
     }
 
     #[test]
-    fn every_sampling_setting_has_its_flag() {
+    fn every_setting_has_its_flag() {
         let command = Args::command();
         let run = command.find_subcommand("run").unwrap();
+        let serve = command.find_subcommand("serve").unwrap();
         let loaded = inferno::config::Config::load("nowhere".as_ref(), [], &Overrides::default()).unwrap();
         for setting in loaded.explain() {
             let (section, key) = setting.key.split_once('.').unwrap();
             let flag = match (section, key) {
                 ("model", _) => "model".to_owned(),
                 ("log", _) => format!("log-{key}"),
-                ("engine", _) | (_, "gpu_enabled") => continue,
+                (_, "gpu_enabled") => continue,
+                ("worker", "id") => "worker-id".to_owned(),
+                (_, "repack") => "no-repack".to_owned(),
                 _ => key.replace('_', "-"),
             };
-            let known = run.get_arguments().chain(command.get_arguments());
+            let serves = matches!(section, "server" | "worker" | "engine");
+            let of = if serves { serve } else { run };
+            let known = of.get_arguments().chain(command.get_arguments());
             assert!(known.into_iter().any(|a| a.get_long() == Some(&flag)), "--{flag}");
         }
     }

@@ -6,7 +6,10 @@ use super::{
     output, runtime,
     settings::Settings,
 };
-use inferno::{BatchOptions, Model, ModelEntry, Registry, server::Server};
+use inferno::{
+    Model, ModelBuilder, ModelEntry, Registry,
+    server::{Server, keep_little_memory},
+};
 use std::future::Future;
 
 pub(crate) fn serve(args: ServeArgs, global: &GlobalArgs) -> Result<(), Failure> {
@@ -32,6 +35,7 @@ pub(crate) fn worker(args: WorkerArgs, global: &GlobalArgs) -> Result<(), Failur
 }
 
 fn run(settings: &Settings) -> Result<(), Failure> {
+    keep_little_memory();
     let registry = registry(settings)?;
     runtime()?.block_on(async {
         // before the address is told: who knows it may already want the end
@@ -55,9 +59,11 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
         Some(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         None => "spark".into(),
     };
-    let batching =
-        BatchOptions::default().with_max_sequences(config.engine.options().max_concurrent_requests);
-    let mut entries = vec![ModelEntry::new(name, settings.model()?.with_batching(batching.clone()))];
+    let batching = |builder: ModelBuilder| match config.engine.batch_options() {
+        Some(options) => builder.with_batching(options),
+        None => builder,
+    };
+    let mut entries = vec![ModelEntry::new(name, batching(settings.model()?))];
     let mut paths = vec![config.model.path.as_ref()];
     entries[0].aliases.extend(config.server.aliases.iter().cloned());
     for (name, path) in &config.server.models {
@@ -65,12 +71,18 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
             Some(known) => entries[known].aliases.push(name.clone()),
             None => {
                 let builder = settings.with_settings(Model::builder(path))?;
-                entries.push(ModelEntry::new(name, builder.with_batching(batching.clone())));
+                entries.push(ModelEntry::new(name, batching(builder)));
                 paths.push(Some(path));
             }
         }
     }
-    let builder = entries.into_iter().fold(Registry::builder(), inferno::RegistryBuilder::add);
+    let mut builder = entries.into_iter().fold(Registry::builder(), inferno::RegistryBuilder::add);
+    if let Some(after) = config.engine.idle_unload() {
+        builder = builder.with_idle_unload(after);
+    }
+    if let Some(bytes) = config.engine.memory_budget {
+        builder = builder.with_memory_budget(bytes);
+    }
     Ok(builder.build()?)
 }
 

@@ -583,7 +583,7 @@ mod tests {
         );
         assert_eq!(
             error_of("# x\n[sampler]\ntop_k = 1\n"),
-            ".inferno.toml:2: sampler: is not a section: backend_config, model, sampling, engine, log are"
+            ".inferno.toml:2: sampler: is not a section: backend_config, model, sampling, engine, server, worker, log are"
         );
         assert_eq!(error_of("[log]\nzzzz = 1"), ".inferno.toml:2: log.zzzz: is not a setting");
         assert_eq!(

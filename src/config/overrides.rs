@@ -56,6 +56,7 @@ overrides!(BackendOverrides of BackendConfig {
     device: String,
     mmap: bool,
     self_test: bool,
+    repack: bool,
 });
 
 overrides!(ModelOverrides of ModelConfig {
@@ -95,6 +96,12 @@ overrides!(SampleOverrides of SampleOptions {
 overrides!(EngineOverrides of EngineConfig {
     max_concurrent_requests: u32,
     max_queued_requests: u32,
+    batching: bool,
+    max_sequences: u32,
+    step_tokens: u32,
+    kv_cells: u32,
+    idle_unload: f32,
+    memory_budget: u64,
 });
 
 overrides!(ServerOverrides of ServerConfig {

@@ -43,6 +43,16 @@ pub struct Families {
     pub metal: u32,
 }
 
+/// Where a fact comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// The fact, by its name in [`Facts`].
+    pub fact: &'static str,
+    /// Who says so.
+    pub source: String,
+}
+
 /// What a graphics device is. All of it is asked of the driver when devices are listed, but for what is marked as known
 /// of the profile: that is data of this package, with its sources in `src/device/profiles`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -134,10 +144,43 @@ impl Facts {
         self.low_power || (self.unified_memory && self.vendor != Vendor::Apple)
     }
 
-    /// What is known of its kind.
-    #[expect(dead_code, reason = "the policy asks for it")]
-    pub(crate) fn known(&self) -> Option<&'static Profile> {
-        profile::all().iter().find(|p| Some(p.id) == self.profile)
+    /// Who says what: for each fact, as it is named in JSON, its source.
+    pub fn provenance(&self) -> Vec<Provenance> {
+        let known = profile::all().iter().find(|p| Some(p.id) == self.profile);
+        let of_profile = |fact: &'static str, what: fn(&Profile) -> (&str, Option<&str>)| {
+            let known = known?;
+            let (source, note) = what(known);
+            let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
+            Some(Provenance { fact, source: format!("profile {}: {source}{note}", known.id) })
+        };
+        let mut all = vec![Provenance { fact: "vendor", source: "the device's name".into() }];
+        all.extend(of_profile("architecture", |p| p.architecture.says()));
+        if self.memory_bandwidth.is_some() {
+            all.extend(of_profile("memory_bandwidth", |p| p.memory_bandwidth.says()));
+        }
+        let width = match (self.simdgroup_width_probed, self.simdgroup_width) {
+            (false, _) => "Apple feature tables: the same on all of Apple's GPUs",
+            (true, Some(_)) => "a pipeline made for the question",
+            (true, None) => "nobody: the pipeline made for the question failed",
+        };
+        all.push(Provenance { fact: "simdgroup_width", source: width.into() });
+        const DRIVER: [&str; 13] = [
+            "registry_id",
+            "location",
+            "low_power",
+            "removable",
+            "headless",
+            "unified_memory",
+            "max_buffer_size",
+            "max_working_set",
+            "threadgroup_memory",
+            "simdgroup_reduction",
+            "simdgroup_matrix",
+            "bfloat",
+            "families",
+        ];
+        all.extend(DRIVER.map(|fact| Provenance { fact, source: "the driver".into() }));
+        all
     }
 }
 

@@ -247,17 +247,17 @@ fn mmap(graphics: &[(&Device, &Facts)], wishes: Wishes) -> Choice<bool> {
 }
 
 fn flash_attention(graphics: &[(&Device, &Facts)]) -> Choice<bool> {
-    match graphics.iter().find(|(_, facts)| !facts.simdgroup_reduction) {
-        Some((device, _)) => Choice::new(
-            false,
-            format!("{} has no reductions over a simdgroup, which its kernels need", device.name),
-        ),
-        None if graphics.is_empty() => Choice::new(true, "the CPU has it"),
-        None if graphics.iter().all(|(_, facts)| facts.simdgroup_matrix) => {
-            Choice::new(true, "there are kernels for matrix units")
-        }
-        None => Choice::new(true, "there are kernels that need no matrix units"),
-    }
+    // llama.cpp has the last word: it asks the device about the very operation
+    let reason = if graphics.is_empty() {
+        "the CPU has it"
+    } else if graphics.iter().all(|(_, facts)| facts.simdgroup_matrix) {
+        "there are kernels for matrix units"
+    } else if graphics.iter().all(|(_, facts)| facts.simdgroup_reduction) {
+        "there are kernels that need no matrix units"
+    } else {
+        "there are kernels that need neither matrix units nor reductions over a simdgroup"
+    };
+    Choice::new(true, reason)
 }
 
 fn notes(graphics: &[(&Device, &Facts)], model: &ModelFacts) -> Vec<String> {
@@ -405,6 +405,8 @@ mod tests {
             ] {
                 assert!(reason.split_whitespace().count() >= 3, "{}: {reason:?} is no reason", profile.id);
             }
+            // the kernels reduce through threadgroup memory where simdgroups cannot
+            assert!(plan.flash_attention.value, "{}", profile.id);
             assert_eq!(plan.notes.is_empty(), apple, "{}: {:?}", profile.id, plan.notes);
         }
     }

@@ -8,11 +8,15 @@ use std::sync::LazyLock;
 pub(crate) struct Fact<T> {
     pub(crate) value: T,
     /// One of the sources that `profiles/README.md` lists.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the files are to be read; tests hold that it is there")
-    )]
     pub(crate) source: String,
+    pub(crate) note: Option<String>,
+}
+
+impl<T> Fact<T> {
+    /// The source, and what is to be known of it.
+    pub(super) fn says(&self) -> (&str, Option<&str>) {
+        (&self.source, self.note.as_deref())
+    }
 }
 
 /// What is known of one kind of GPU, as far as this crate uses it. The files hold more, for the simulator.

@@ -2,7 +2,7 @@
 
 use super::{admission::Engine, batching::BatchOptions, blocking, model::Model, start};
 use crate::{
-    device::{DeviceSelect, Fallback},
+    device::{DeviceSelect, Fallback, Plan},
     error::{Error, Result},
     gguf::Gguf,
     model::{LoadOptions, LoadedModel, ModelSource},
@@ -108,6 +108,14 @@ impl ModelBuilder {
     pub fn with_batching(mut self, options: BatchOptions) -> Self {
         self.batching = Some(options);
         self
+    }
+
+    /// How the model would be run, and why. Reads the file's header and asks the devices; nothing is loaded.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::load`], as far as the header and the devices tell.
+    pub fn plan(&self) -> Result<Plan> {
+        self.source.plan(&self.load)
     }
 
     /// Starts to load, in the background. Await the result; dropping it cancels the load and frees everything.

@@ -159,6 +159,13 @@ impl Model {
         stats
     }
 
+    /// Makes the next step of the requests that run together fail.
+    #[cfg(test)]
+    pub(super) fn fail_next_step(&self, failure: crate::sys::Failure) {
+        let scheduler = self.0.scheduler.as_ref().expect("a model that batches");
+        *lock(&scheduler.inbox().fault) = Some(failure);
+    }
+
     /// Whether nobody holds this model but the caller: no other handle, no request, no conversation.
     pub(super) fn is_idle(&self) -> bool {
         Arc::strong_count(&self.0) == 1
@@ -270,6 +277,8 @@ impl Model {
                     }
                     Err(error) => {
                         drop(place);
+                        // an unloaded model says that it was shut down; its requests were cancelled
+                        let error = if cancel.is_cancelled() { cancel.reason() } else { error };
                         active.fail(&sink, error, false);
                     }
                 }

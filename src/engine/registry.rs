@@ -57,6 +57,7 @@ pub struct RegistryBuilder {
 
 impl RegistryBuilder {
     /// Adds a model; the first is the default.
+    #[expect(clippy::should_implement_trait, reason = "nobody adds a model by `+`")]
     pub fn add(mut self, entry: ModelEntry) -> Self {
         self.entries.push(entry);
         self
@@ -210,6 +211,13 @@ enum Place {
     Unloading(watch::Receiver<bool>),
 }
 
+/// What there is of a model, to take or to wait for.
+enum Found {
+    Model(Model),
+    Load(watch::Receiver<Option<Result<(), Arc<Error>>>>),
+    Unload(watch::Receiver<bool>),
+}
+
 /// A load that several callers wait for.
 #[derive(Debug)]
 struct Load {
@@ -272,34 +280,35 @@ impl Registry {
     pub async fn get(&self, name: &str) -> Result<Model> {
         let entry = self.entry(name)?;
         loop {
-            let load = {
-                let mut slot = entry.slot();
-                slot.touch();
-                match &slot.place {
-                    Place::Loaded { model, .. } => return Ok(model.clone()),
-                    Place::Loading(load) => Ok(load.done.subscribe()),
-                    Place::Unloading(done) => Err(done.clone()),
-                    Place::Unloaded => {
-                        let load = self.begin(self.0.index(entry))?;
-                        let done = load.done.subscribe();
-                        slot.place = Place::Loading(load);
-                        Ok(done)
+            match self.look(entry)? {
+                Found::Model(model) => return Ok(model),
+                Found::Load(mut load) => {
+                    let result = load.wait_for(Option::is_some).await.map(|result| result.clone());
+                    match result {
+                        Ok(Some(Err(error))) => return Err(error.again()),
+                        // loaded: take it, unless it was unloaded at once
+                        Ok(_) => {}
+                        Err(_) => return Err(Error::ShutDown),
                     }
                 }
-            };
-            // the slot's lock is not held where this future waits, so that it can move between threads
-            let mut load = match load {
-                Ok(load) => load,
-                Err(mut freed) => {
-                    let _ = freed.wait_for(|freed| *freed).await;
-                    continue;
-                }
-            };
-            match load.wait_for(Option::is_some).await.map(|result| result.clone()) {
-                Ok(Some(Err(error))) => return Err(error.again()),
-                // loaded: take it, unless it was unloaded at once
-                Ok(_) => {}
-                Err(_) => return Err(Error::ShutDown),
+                Found::Unload(mut done) => _ = done.wait_for(|done| *done).await,
+            }
+        }
+    }
+
+    /// What there is of a model now; begins to load it where there is nothing.
+    fn look(&self, entry: &Entry) -> Result<Found> {
+        let mut slot = entry.slot();
+        slot.touch();
+        match &slot.place {
+            Place::Loaded { model, .. } => Ok(Found::Model(model.clone())),
+            Place::Loading(load) => Ok(Found::Load(load.done.subscribe())),
+            Place::Unloading(done) => Ok(Found::Unload(done.clone())),
+            Place::Unloaded => {
+                let load = self.begin(self.0.index(entry))?;
+                let done = load.done.subscribe();
+                slot.place = Place::Loading(load);
+                Ok(Found::Load(done))
             }
         }
     }
@@ -319,49 +328,40 @@ impl Registry {
     /// [`Error::UnknownModel`].
     pub async fn unload(&self, name: &str) -> Result<bool> {
         let entry = self.entry(name)?;
-        let load = match &entry.slot().place {
+        match self.begin_unload(entry) {
+            None | Some(Found::Model(_)) => Ok(false),
+            Some(Found::Load(mut load)) => {
+                let _ = load.wait_for(Option::is_some).await;
+                Ok(true)
+            }
+            Some(Found::Unload(mut done)) => {
+                let _ = done.wait_for(|done| *done).await;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Cancels a load, or begins to free a model; [`Found::Unload`] tells when nothing is left.
+    fn begin_unload(&self, entry: &Entry) -> Option<Found> {
+        let mut slot = entry.slot();
+        match &slot.place {
+            Place::Unloaded => None,
             Place::Loading(load) => {
                 load.cancelled.store(true, Ordering::Relaxed);
-                Some(load.done.subscribe())
+                Some(Found::Load(load.done.subscribe()))
             }
-            _ => None,
-        };
-        if let Some(mut done) = load {
-            let _ = done.wait_for(Option::is_some).await;
-            return Ok(true);
+            Place::Unloading(done) => Some(Found::Unload(done.clone())),
+            Place::Loaded { .. } => {
+                let (done, freed) = watch::channel(false);
+                let place = std::mem::replace(&mut slot.place, Place::Unloading(freed.clone()));
+                let Place::Loaded { model, .. } = place else { unreachable!("matched above") };
+                drop(slot);
+                // on a thread of its own, so that it goes on when nobody waits for it any more
+                let index = self.0.index(entry);
+                Freeing { registry: Arc::clone(&self.0), index, model, done }.start();
+                Some(Found::Unload(freed))
+            }
         }
-        let taken = {
-            let mut slot = entry.slot();
-            match &slot.place {
-                Place::Unloading(done) => Err(Some(done.clone())),
-                Place::Loaded { .. } => {
-                    let (done, freed) = watch::channel(false);
-                    match std::mem::replace(&mut slot.place, Place::Unloading(freed)) {
-                        Place::Loaded { model, .. } => Ok((model, done)),
-                        place => {
-                            slot.place = place;
-                            Err(None)
-                        }
-                    }
-                }
-                _ => Err(None),
-            }
-        };
-        let (model, freed) = match taken {
-            Ok(taken) => taken,
-            Err(None) => return Ok(false),
-            Err(Some(mut done)) => {
-                let _ = done.wait_for(|done| *done).await;
-                return Ok(true);
-            }
-        };
-        // on a thread of its own, so that it goes on when this future is dropped
-        let freeing =
-            Freeing { registry: Arc::clone(&self.0), index: self.0.index(entry), model, done: freed };
-        let mut done = freeing.done.subscribe();
-        freeing.start();
-        let _ = done.wait_for(|done| *done).await;
-        Ok(true)
     }
 
     /// All models, in the order in which they were added.
@@ -502,7 +502,7 @@ impl Inner {
     }
 
     /// Unloads the least recently used model that nobody uses; false where there is none.
-    fn evict(self: &Self, but: usize) -> bool {
+    fn evict(&self, but: usize) -> bool {
         let others = self.entries.iter().enumerate().filter(|(index, _)| *index != but);
         let oldest = others
             .filter_map(|(index, entry)| entry.slot().idle().map(|idle| (idle, index)))

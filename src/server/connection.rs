@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -21,6 +21,33 @@ use tokio_io_timeout::TimeoutStream;
 const MAX_HEADERS: usize = 100;
 /// Before accepting is tried again after it failed, for instance for lack of file descriptors.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Bytes that the system holds for a client that does not read: what is beyond them stops that client's request, rather
+/// than filling megabytes for each.
+const SEND_BUFFER: u32 = 128 << 10;
+/// Connections that the system holds for us until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Listens on the first of the name's addresses that can be listened on.
+pub(super) async fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    let mut failed = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        let open = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // elsewhere it would let two programs listen on one port
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.set_send_buffer_size(SEND_BUFFER)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        match open() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
 
 /// Accepts connections until `life` completes, and closes them all then: first those that are idle, and after a while
 /// those that are not.

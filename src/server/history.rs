@@ -1,7 +1,7 @@
 //! The last minutes, one sample a second, for the charts of the page.
 
 use super::{app::App, metrics::Outcome};
-use crate::device::devices;
+use crate::device::{devices_now, trim_memory};
 use serde::Serialize;
 use std::{
     collections::VecDeque,
@@ -11,6 +11,8 @@ use std::{
 
 /// Samples that are kept: five minutes.
 const KEPT: usize = 300;
+/// Samples without any work after which freed memory is given back to the system.
+const QUIET: u32 = 2;
 /// Between two samples.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -84,7 +86,7 @@ impl History {
 
     fn take(&self, app: &App, passed: Duration) {
         let stats = app.registry.stats();
-        let devices = devices().unwrap_or_default();
+        let devices = devices_now();
         let mut totals = Totals::default();
         let (mut running, mut queued, mut used, mut cells) = (0, 0, 0, 0);
         for (_, model) in &stats {
@@ -142,9 +144,18 @@ pub(super) async fn sample(app: Arc<App>) {
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut last = ticks.tick().await;
+    // samples since something ran, and the answers of which all memory was given back
+    let (mut quiet, mut trimmed) = (0, 0);
     loop {
         let now = ticks.tick().await;
         app.history.take(&app, now - last);
         last = now;
+        quiet = if app.at_work() == 0 { quiet + 1 } else { 0 };
+        let answers = app.metrics.answers();
+        if quiet >= QUIET && answers != trimmed {
+            // what many requests took at their worst is not kept for the next ones
+            let _ = tokio::task::spawn_blocking(trim_memory).await;
+            (quiet, trimmed) = (0, answers);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the server counts, and all of it as Prometheus' text format.
 
 use super::app::{App, Phase};
-use crate::{device::devices, engine::ModelState, error::Error};
+use crate::{device::devices_now, engine::ModelState, error::Error};
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
@@ -87,6 +87,11 @@ impl Metrics {
     pub(super) fn answered(&self, path: &str, status: u16) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         *answers.entry((path.to_owned(), status)).or_default() += 1;
+    }
+
+    /// Answers in all.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// A connection was accepted; it is counted until the guard is dropped.
@@ -324,8 +329,7 @@ fn memory(page: &mut Page) {
     if let Some(bytes) = resident_bytes() {
         page.one("process_resident_memory_bytes", "gauge", "Memory of this process in RAM.", bytes);
     }
-    // a backend that fails to start has failed at the load already
-    let devices = devices().unwrap_or_default();
+    let devices = devices_now();
     page.head("inferno_device_memory_bytes", "gauge", "Memory of a device, all of it and what is free.");
     for device in &devices {
         for (state, bytes) in [("total", device.memory_total), ("free", device.memory_free)] {

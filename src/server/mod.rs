@@ -31,6 +31,8 @@ mod request;
 mod routes;
 mod worker;
 
+pub use crate::device::keep_little_memory;
+
 use crate::{
     config::Config,
     engine::Registry,
@@ -66,7 +68,7 @@ impl Server {
         let worker = Worker::new(config)?;
         let (host, port) = (config.server.host.as_str(), config.server.port);
         let failed = |source| Error::io("listen on", format!("{host}:{port}"), source);
-        let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+        let listener = connection::listen(host, port).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let loopback = address.ip().is_loopback();
         if !loopback && options.api_keys.is_empty() && !config.server.allow_anonymous {

@@ -18,6 +18,20 @@ pub(crate) fn init() -> Result<(), Failure> {
     .clone()
 }
 
+/// Gives memory that was freed back to the system, where the C library keeps it.
+#[cfg(feature = "server")]
+pub(crate) fn trim_memory() {
+    // SAFETY: takes nothing; the allocator locks for itself.
+    unsafe { ffi::inf_trim_memory() }
+}
+
+/// From now on the C library keeps little of what is freed.
+#[cfg(feature = "server")]
+pub(crate) fn keep_little_memory() {
+    // SAFETY: takes nothing; the allocator locks for itself.
+    unsafe { ffi::inf_keep_little_memory() }
+}
+
 /// What sort of device ggml says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
@@ -151,6 +165,14 @@ pub(crate) fn devices() -> Result<Vec<NativeDevice>, Failure> {
     // SAFETY: the registry is filled by init() and not changed afterwards.
     let count = unsafe { ffi::ggml_backend_dev_count() };
     Ok((0..count).map(device).collect())
+}
+
+/// The layout that the CPU's backend packs weights into, where it has one.
+pub(crate) fn cpu_weight_layout() -> Result<Option<String>, Failure> {
+    init()?;
+    // SAFETY: the registry is filled by init() and not changed afterwards; the string is static.
+    let name = unsafe { ffi::inf_cpu_weight_layout() };
+    Ok(Some(text(name)).filter(|name| !name.is_empty()))
 }
 
 fn device(index: usize) -> NativeDevice {

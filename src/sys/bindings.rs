@@ -945,6 +945,7 @@ unsafe extern "C" {
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
     pub fn inf_device_set_plan(device: ggml_backend_dev_t, plan: *const ggml_device_plan) -> bool;
+    pub fn inf_cpu_weight_layout() -> *const ::core::ffi::c_char;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
         path: *const ::core::ffi::c_char,
@@ -1198,5 +1199,7 @@ unsafe extern "C" {
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_system(text: *mut ::core::ffi::c_char, size: usize);
+    pub fn inf_trim_memory();
+    pub fn inf_keep_little_memory();
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;
 }

@@ -14,7 +14,11 @@ mod probe;
 mod sampler;
 mod selftest;
 
-pub(crate) use backend::{DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, devices};
+pub(crate) use backend::{
+    DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, cpu_weight_layout, devices,
+};
+#[cfg(feature = "server")]
+pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};

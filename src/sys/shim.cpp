@@ -12,6 +12,10 @@
 
 #include <sys/utsname.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 using inf::guard;
 
 namespace {
@@ -87,6 +91,17 @@ bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * pla
     }
     set(device, plan);
     return true;
+}
+
+const char * inf_cpu_weight_layout(void) {
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (!cpu) {
+        return nullptr;
+    }
+    const auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu), "ggml_backend_dev_get_extra_bufts"));
+    ggml_backend_buffer_type_t * types = get ? get(cpu) : nullptr;
+    return types && *types ? ggml_backend_buft_name(*types) : nullptr;
 }
 
 inf_status inf_model_load(const char * path, const llama_model_params * params, llama_model ** model,
@@ -315,6 +330,21 @@ void inf_system(char * text, size_t size) {
     uname(&name);
     // not its nodename, which is the user's
     snprintf(text, size, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
+}
+
+void inf_trim_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+void inf_keep_little_memory(void) {
+#ifdef __GLIBC__
+    // by default a large block that is freed raises both thresholds, up to 32 and 64 MiB in each arena
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mallopt(M_ARENA_MAX, 4);
+#endif
 }
 
 inf_status inf_fail(int32_t how, inf_error * error) {

@@ -29,6 +29,10 @@ bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * 
 // Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
 bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
 
+// The layout that the CPU backend packs weights into: the name of the first of its buffer types for that, NULL where it
+// has none. The string is static.
+const char * inf_cpu_weight_layout(void);
+
 // Installs the log and assertion hooks and initialises the backends. Call once.
 enum inf_status inf_init(inf_log_fn log, struct inf_error * error);
 
@@ -187,6 +191,11 @@ enum inf_status inf_probe_memory(ggml_backend_dev_t device, size_t bytes, bool *
 
 // The system and its version, which are those of the drivers too: room for 256 bytes.
 void inf_system(char * text, size_t size);
+
+// Gives memory that was freed back to the system, where the C library keeps it (glibc).
+void inf_trim_memory(void);
+// From now on the C library keeps little of what is freed: few arenas, and thresholds that do not grow (glibc).
+void inf_keep_little_memory(void);
 
 // Fails on purpose, for the tests of this very layer: 0 std::runtime_error, 1 a ggml assertion, 2 std::bad_alloc, 3 throws an int.
 enum inf_status inf_fail(int32_t how, struct inf_error * error);

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cpu;
+#[cfg(test)]
 mod embedding;
 #[cfg(test)]
 mod engine;
@@ -13,6 +15,8 @@ mod gguf;
 mod gguf_fuzz;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod memories;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]

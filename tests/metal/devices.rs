@@ -79,6 +79,46 @@ fn a_machine_with_two_gpus_lists_both() {
     assert_eq!((named.len(), named[2][2].as_str()), (3, "cpu"));
 }
 
+#[test]
+fn the_list_says_who_says_so_and_what_would_be_done_and_why() {
+    let devices = list("macbook-pro-16-2019");
+    let source = |device: usize, fact: &str| {
+        let all = devices[device]["provenance"].as_array().unwrap();
+        all.iter().find(|p| p["fact"] == fact).unwrap()["source"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(source(0, "registry_id"), "the driver");
+    assert_eq!(source(0, "simdgroup_width"), "a pipeline made for the question");
+    assert_eq!(source(0, "memory_bandwidth"), "profile amd-rdna1: AMD");
+    let known: std::collections::BTreeSet<_> =
+        devices[0]["provenance"].as_array().unwrap().iter().map(|p| p["fact"].as_str().unwrap()).collect();
+    let not_facts = ["simdgroup_width_probed", "profile", "lost"];
+    for fact in devices[0]["facts"].as_object().unwrap().keys() {
+        assert!(not_facts.contains(&fact.as_str()) || known.contains(fact.as_str()), "{fact} has no source");
+    }
+    let plan = |device: usize| &devices[device]["plan"]["devices"][0];
+    assert_eq!(plan(0)["encoder"]["value"], "serial");
+    assert!(plan(0)["encoder"]["reason"].as_str().unwrap().contains("19563"));
+    assert_eq!(plan(0)["buffers"]["value"], "private");
+    assert_eq!(plan(1)["buffers"]["value"], "shared");
+    let taken: Vec<_> = devices.iter().map(|d| d["chosen_by_itself"].as_bool().unwrap()).collect();
+    assert_eq!(taken, [true, false, false]);
+
+    let said = text(&mut command(Some("macbook-pro-16-2019"), &["devices"]));
+    for part in
+        ["(taken by itself)", "0x100000380, built in", "19563", "rdna1 (profile amd-rdna1: AMD)", "192 GB/s"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let no_model = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let output = command(None, &["devices", "--model", no_model]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a valid GGUF file"), "{output:?}");
+    let alone = events(&mut command(None, &["devices", "--json"])).remove(0);
+    assert_eq!(
+        (&alone[0]["chosen_by_itself"], &alone[0]["plan"]["mmap"]["value"]),
+        (&true.into(), &true.into())
+    );
+}
+
 /// Greedy text, and on which devices the matrix products ran, in the order of the names.
 fn said_on(gpu: &str, device: &str) -> (String, Vec<(String, u64)>) {
     let run = [
@@ -129,8 +169,8 @@ fn one_gpu_of_two_is_chosen_by_any_of_its_names_or_both_together() {
 
 #[test]
 fn a_card_that_is_unplugged_is_an_error() {
-    // while it is loaded, before the first token, and in the middle of the text
-    for number in ["1", "5", "20"] {
+    // while it is loaded, before the first token, and in the middle of the text; the first command buffer is the probe's
+    for number in ["2", "6", "21"] {
         let run = ["run", STORY, "--max-tokens", "12", "--temperature", "0", "--quiet"];
         let mut command = command(Some("amd-rdna2-egpu"), &run);
         let output = command.env("INFERNO_METAL_SIM_FAULTS", format!("unplug={number}")).output().unwrap();

@@ -61,6 +61,7 @@ fn every_profile_tells_the_same_story() {
         ("amd-gcn5", ""),
         ("amd-rdna1", ""),
         ("amd-rdna2", ""),
+        ("amd-rdna2-egpu", ""),
         ("apple-m1", ""),
         ("apple-m4", ""),
         ("intel-uhd630", ""),

@@ -98,6 +98,16 @@ fn memset_tensor_fills_only_its_range() {
     passes("apple-m1", &[], &["memset_range"]);
 }
 
+// metal-follows-a-plan
+
+#[test]
+fn every_plan_computes_the_same() {
+    for device in ["amd-rdna1", "apple-m1"] {
+        passes(device, &[("STRICT", "1")], &["plans"]);
+    }
+    passes("amd-rdna1", &[("FAULTS", "no-copy-alignment")], &["plans"]);
+}
+
 // metal-fa-vec-stays-inside-its-threadgroup-memory, metal-fa-vec-reads-p-before-it-is-reused
 
 #[test]
@@ -278,7 +288,7 @@ fn groups_of_32_lanes_are_made_of_any_simdgroup() {
         passes("intel-uhd630", &[("WIDTH", width)], &["lanes"]);
     }
     // a missing barrier shows where simdgroups do not keep step
-    passes("intel-uhd630", &[("WIDTH", "8"), ("MODE", "free"), ("SEED", "1")], &names);
+    passes("intel-uhd630", &[("WIDTH", "8"), ("MODE", "free"), ("SEED", "1")], &["lanes"]);
     passes("amd-gcn5", &[("MODE", "free"), ("SEED", "1")], &["lanes"]);
 }
 

@@ -34,11 +34,12 @@ fn no_weight_is_read_over_the_host_link() {
     assert!(sum(&dispatches, "bytes_read") > 3 * 5_000_000, "weights are read for every token");
     assert_eq!(sum(&dispatches, "bytes_read_of_host"), 0);
     assert!(dispatches.iter().all(|d| d["encoder"] == "serial"));
-    // one buffer for all copies, and no memory of the host's is wrapped
+    // one buffer for all copies, and no memory of the host's is wrapped; the backend's look at the width takes a few KiB
     let shared: Vec<_> =
         of_kind(&planned, "allocate").into_iter().filter(|a| a["storage"] != "private").collect();
-    assert_eq!(shared.len(), 1, "{shared:?}");
-    assert_eq!((shared[0]["bytes"].as_u64(), shared[0]["copy"].as_bool()), (Some(16 << 20), Some(true)));
+    assert!(shared.iter().all(|a| a["copy"] == true), "{shared:?}");
+    let large: Vec<_> = shared.iter().filter_map(|a| a["bytes"].as_u64()).filter(|n| *n > 1 << 16).collect();
+    assert_eq!(large, [16 << 20]);
     assert!(of_kind(&planned, "copy").iter().all(|c| c["bytes"].as_u64().unwrap() <= 8 << 20));
 
     // the settings may ask for what is slow: then the same counts show it

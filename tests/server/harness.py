@@ -25,7 +25,7 @@ class Server:
     def __init__(self, *flags, command="serve", port=0, env=None, wait="ready"):
         self.home = tempfile.TemporaryDirectory(prefix="inferno-test-")
         clean = {k: v for k, v in os.environ.items() if not k.startswith("INFERNO_")}
-        clean.update(HOME=self.home.name, INFERNO_BACKEND_THREADS="1", **(env or {}))
+        clean.update(HOME=self.home.name, TMPDIR=self.home.name, INFERNO_BACKEND_THREADS="1", **(env or {}))
         clean.pop("XDG_CONFIG_HOME", None)
         self.log = open(pathlib.Path(self.home.name) / "log", "w+b")
         self.process = subprocess.Popen(
@@ -98,9 +98,9 @@ class Server:
         return total
 
     def resident(self):
-        """Memory in RAM, in bytes."""
+        """Memory of its own in RAM, in bytes; not the pages of the program's file, which come as its code is first run."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024
 
     def idle(self, patience=30):
         """Waits until nothing runs."""

@@ -23,6 +23,9 @@ pub(crate) struct Inbox {
     /// Requests counted in: running, waiting, and those whose prompt is being prepared.
     places: AtomicUsize,
     step: Mutex<Option<Step>>,
+    /// What the next step fails with.
+    #[cfg(test)]
+    pub(crate) fault: Mutex<Option<crate::sys::Failure>>,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +143,11 @@ impl Inbox {
     /// The step has ended.
     pub(super) fn end_step(&self) {
         *self.step() = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn take_fault(&self) -> Option<crate::sys::Failure> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn step(&self) -> MutexGuard<'_, Option<Step>> {

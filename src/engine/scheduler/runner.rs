@@ -398,7 +398,8 @@ impl Runner {
         loop {
             let Some(pool) = &mut self.pool else { return false };
             match compose(&self.plan, pool, &mut self.runs) {
-                Ok(Composed::Nothing) => return false,
+                // one whose context is full has ended without a step: the next turn tells it
+                Ok(Composed::Nothing) => return self.runs.iter().any(|run| run.job.answer.is_over()),
                 Ok(Composed::Step(shares)) => {
                     self.compute(&shares);
                     return true;
@@ -439,6 +440,10 @@ impl Runner {
             .collect();
         let requests = shares.iter().map(|share| self.runs[share.run].job.sink.cancel_handle().clone());
         self.inbox.begin_step(pool.sequences.stop_handle(), requests.collect());
+        #[cfg(test)]
+        if let Some(failure) = self.inbox.take_fault() {
+            pool.sequences.fail_next(failure);
+        }
         let began = Instant::now();
         let stepped = pool.sequences.step(&parts);
         let took = began.elapsed();

@@ -142,7 +142,8 @@ async function send(text) {
   if (usage) {
     const time = (performance.now() - began - (first ?? 0)) / 1000;
     parts.push(`${usage.completion_tokens} tokens`);
-    if (time > 0) parts.push(`${number(usage.completion_tokens / time)} tokens/s`);
+    // of a few tokens, which come in one packet, there is no speed
+    if (time > 0.05) parts.push(`${number((usage.completion_tokens - 1) / time)} tokens/s`);
     const cached = usage.prompt_tokens_details.cached_tokens;
     if (cached) parts.push(`${cached} of ${usage.prompt_tokens} prompt tokens cached`);
   }

@@ -2,7 +2,7 @@
 //! tests. `INFERNO_FUZZ_CASES=20000` runs so many random cases; without it a few hundred.
 
 mod drive;
-mod model;
+pub(crate) mod model;
 mod mutate;
 mod requests;
 

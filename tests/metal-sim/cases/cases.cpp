@@ -55,6 +55,56 @@ static bool memset_range() {
     return passed;
 }
 
+// A graph, and a part of a tensor that is written and read back, under every plan of where buffers lie and how they are
+// reached. A staging buffer of a page makes each copy one of many pieces, which do not divide it.
+static bool plans() {
+    const ggml_backend_dev_t dev = ggml_backend_get_device(device);
+    const auto set_plan = (ggml_backend_dev_set_plan_t) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(dev), "ggml_backend_dev_set_plan");
+    if (!check(set_plan != nullptr, "the backend takes plans")) {
+        return false;
+    }
+    const Build build = [](Maker & m) {
+        auto * weights = m.input(GGML_TYPE_F32, {256, 301}, normal(256 * 301, 1.0f, 21));
+        auto * input = m.input(GGML_TYPE_F32, {256, 3}, normal(256 * 3, 1.0f, 22));
+        auto * bias = m.input(GGML_TYPE_F32, {301}, normal(301, 1.0f, 23));
+        return ggml_add(m.context, ggml_mul_mat(m.context, weights, input), bias);
+    };
+    const Floats expected = compute(cpu, build).values;
+    bool passed = true;
+    for (const auto buffers :
+         {GGML_DEVICE_BUFFERS_SHARED, GGML_DEVICE_BUFFERS_MANAGED, GGML_DEVICE_BUFFERS_PRIVATE}) {
+        for (const uint32_t staging : {0u, 4096u, 16u << 20}) {
+            for (const uint32_t parts : {1u, 7u}) {
+                const ggml_device_plan plan = {false, buffers, false, staging, 64 << 10, parts};
+                set_plan(dev, &plan);
+                const ggml_backend_ptr planned(ggml_backend_dev_init(dev, nullptr));
+                const double error = error_of(compute(planned.get(), build, 0x55).values, expected);
+                passed &= check(error <= 1e-10, "buffers %d, staging %u, parts %u: error %.3g", buffers, staging, parts,
+                                error);
+
+                ggml_context_ptr context(ggml_init({ggml_tensor_overhead(), nullptr, true}));
+                ggml_tensor * tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_I8, 10000);
+                ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors(context.get(), planned.get()));
+                ggml_backend_buffer_clear(buffer.get(), 1);
+                const std::vector<uint8_t> sent(5001, 9);
+                ggml_backend_tensor_set(tensor, sent.data(), 77, sent.size());
+                ggml_backend_tensor_memset(tensor, 7, 90, 10);
+                std::vector<uint8_t> bytes(9990);
+                ggml_backend_tensor_get(tensor, bytes.data(), 10, bytes.size());
+                int wrong = 0;
+                for (int i = 10; i < 10000; ++i) {
+                    const int right = i >= 90 && i < 100 ? 7 : i >= 77 && i < 77 + 5001 ? 9 : 1;
+                    wrong += bytes[i - 10] != right;
+                }
+                passed &= check(wrong == 0, "buffers %d, staging %u: %d bytes are wrong", buffers, staging, wrong);
+            }
+        }
+    }
+    set_plan(dev, nullptr);
+    return passed;
+}
+
 // --- attention
 
 struct Attention {
@@ -457,8 +507,8 @@ static bool lanes() {
 // A type of each way in which a row's blocks are divided among 32 lanes, for the mat-vec kernel and for mul_mv_ext.
 static bool vectors() {
     bool passed = true;
-    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K,
-                           GGML_TYPE_Q3_K, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL}) {
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K,
+                           GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL}) {
         for (int64_t columns : {1, 4}) {
             const double error = product_error(type, 1.0f, 768, 21, columns);
             passed &= check(error <= 1e-10, "%s, %d columns: error %.3g", ggml_type_name(type), (int) columns, error);
@@ -534,6 +584,7 @@ static bool nil_map() {
 
 static const std::map<std::string, bool (*)()> cases = {
     {"memset_range", memset_range},
+    {"plans", plans},
     {"attention_vec", attention_vec},
     {"attention_no_mask", attention_no_mask},
     {"attention_masks", attention_masks},

@@ -34,7 +34,7 @@ struct Profile {
     const char * architecture;
 
     uint32_t simdgroup_width; // threads
-    bool simdgroup_reduction; // simd_sum, simd_max, … exist
+    bool simdgroup_reduction; // simd_sum, simd_max, simd_shuffle, … exist
     bool simdgroup_matrix;    // simdgroup_multiply_accumulate exists
     Bfloat bfloat;
     uint32_t threadgroup_memory; // bytes a threadgroup can have

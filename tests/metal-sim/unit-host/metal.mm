@@ -106,6 +106,23 @@ TEST_WITH(no_device_for_a_wrong_name, 0,
     CHECK(MTLCreateSystemDefaultDevice() == nil);
 }
 
+TEST_WITH(no_device_for_a_wrong_width, 0,
+          "INFERNO_METAL_SIM_WIDTH=32,12 is not allowed; allowed: 8, 16, 32, 64, or a list of these with commas",
+          "INFERNO_METAL_SIM_WIDTH=32,12") {
+    CHECK(MTLCreateSystemDefaultDevice() == nil);
+}
+
+TEST(one_width_for_all_kernels, "INFERNO_METAL_SIM_WIDTH=16") {
+    Metal metal;
+    CHECK([metal.pipeline(@"increment") threadExecutionWidth] == 16);
+    CHECK([metal.pipeline(@"beyond") threadExecutionWidth] == 16);
+}
+
+TEST(widths_by_kernel, "INFERNO_METAL_SIM_WIDTH=8,16,32,64") {
+    Metal metal;
+    CHECK([metal.pipeline(@"increment") threadExecutionWidth] != [metal.pipeline(@"beyond") threadExecutionWidth]);
+}
+
 TEST_WITH(no_device_for_a_wrong_fault, 0, "'nil-buffer=some' is not a fault",
           "INFERNO_METAL_SIM_FAULTS=reorder,nil-buffer=some") {
     CHECK(MTLCreateSystemDefaultDevice() == nil);

@@ -595,6 +595,18 @@ TEST(simdgroup_matrices) {
     CHECK(contains(error, "simdgroup matrices"));
 }
 
+TEST(simdgroup_functions_can_be_missing) {
+    gpu::Device without;
+    without.simdgroup_reduction = false;
+    for (const char * name : {"simd", "max_half"}) {
+        std::string error;
+        CHECK(!gpu::make_pipeline(kernels(), name, {}, without, error));
+        CHECK(contains(error, "functions of simdgroups"));
+    }
+    std::string error;
+    CHECK(gpu::make_pipeline(kernels(), "copy", {}, without, error));
+}
+
 TEST(templates_and_names) {
     std::vector<float> f(4);
     std::vector<int> i(4);

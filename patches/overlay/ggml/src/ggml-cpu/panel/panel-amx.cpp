@@ -97,11 +97,11 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, bytes = 256, tail = 32;
+    static constexpr int k_step = 32, bytes = 288, tail = 0;
 
-    static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
+    static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const __m512i b4 = _mm512_set1_epi8(0x0f);
-        const __m512  s = halves(d), m = _mm512_mul_ps(s, _mm512_set1_ps(8));
+        const __m512  s = halves(w + 256), m = _mm512_mul_ps(s, _mm512_set1_ps(8));
 #pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
             const __m512i q = load(w + 64 * i);
@@ -112,11 +112,11 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, bytes = 512, tail = 32;
+    static constexpr int k_step = 32, bytes = 544, tail = 0;
 
-    static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
+    static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const __m512i sign = _mm512_set1_epi8((char) 0x80);
-        const __m512  s = halves(d), m = _mm512_mul_ps(s, _mm512_set1_ps(128));
+        const __m512  s = halves(w + 512), m = _mm512_mul_ps(s, _mm512_set1_ps(128));
 #pragma GCC unroll 8
         for (int i = 0; i < 8; ++i) {
             unpack_4(_mm512_xor_si512(load(w + 64 * i), sign), s, m, out + 128 * i);
@@ -243,7 +243,9 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
 
 }  // namespace
 
-const panel_kernels panel_kernels_amx = { "AMX_BF16", 24, TOKENS, true, act_bytes, quantise, mul };
+// From 64 tokens on: bf16 rounds otherwise than the 8-bit activations of the other kernels, and tokens that are decoded
+// together, which are fewer, shall get what each gets alone.
+const panel_kernels panel_kernels_amx = { "AMX_BF16", 64, TOKENS, true, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_amx = {};

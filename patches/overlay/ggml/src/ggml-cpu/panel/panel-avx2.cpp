@@ -299,10 +299,10 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 256, tail = 32, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, group = 4;
 
     template <int T>
-    static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
+    static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
         const __m256i b4 = _mm256_set1_epi8(0x0f), one = _mm256_set1_epi16(1);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; ++half) {
@@ -324,21 +324,20 @@ struct q4_0 {
                     x[t] = _mm256_add_epi16(x[t], _mm256_add_epi16(_mm256_maddubs_epi16(l, lanes(a)), _mm256_maddubs_epi16(u, lanes(a + 16))));
                 }
             }
-            const __m256 dw = halves(d + 16 * half);
+            const __m256 dw = halves(w + 256 + 16 * half);
 #pragma GCC unroll 4
             for (int t = 0; t < T; ++t) {
                 add_to(c[t] + 8 * half, _mm256_cvtepi32_ps(_mm256_madd_epi16(x[t], one)), _mm256_mul_ps(dw, _mm256_set1_ps(scalar(act[t] + 32))));
             }
         }
-        fetch(d, ahead / 8);
     }
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 512, tail = 32, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, group = 4;
 
     template <int T>
-    static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
+    static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
         const __m256i one = _mm256_set1_epi16(1);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; ++half) {
@@ -360,13 +359,12 @@ struct q8_0 {
                     x[t] = _mm256_add_epi32(x[t], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, a), one));
                 }
             }
-            const __m256 dw = halves(d + 16 * half);
+            const __m256 dw = halves(w + 512 + 16 * half);
 #pragma GCC unroll 4
             for (int t = 0; t < T; ++t) {
                 add_to(c[t] + 8 * half, _mm256_cvtepi32_ps(x[t]), _mm256_mul_ps(dw, _mm256_set1_ps(scalar(act[t] + 32))));
             }
         }
-        fetch(d, ahead / 16);
     }
 };
 

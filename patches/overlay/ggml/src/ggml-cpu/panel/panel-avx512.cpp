@@ -189,10 +189,10 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 256, tail = 32, group = 8;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, group = 8;
 
     template <int T>
-    static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
+    static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
         const __m512i b4 = _mm512_set1_epi8(0x0f);
         __m512i x[T];
 #pragma GCC unroll 8
@@ -209,8 +209,7 @@ struct q4_0 {
                 x[t] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(x[t], l, lanes(a)), u, lanes(a + 16));
             }
         }
-        fetch(d, ahead / 8);
-        const __m512 dw = halves(d);
+        const __m512 dw = halves(w + 256);
 #pragma GCC unroll 8
         for (int t = 0; t < T; ++t) {
             const __m512 both = _mm512_mul_ps(dw, everywhere(act[t] + 32));
@@ -220,10 +219,10 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 512, tail = 32, group = 8;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, group = 8;
 
     template <int T>
-    static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
+    static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
         const __m512i sign = _mm512_set1_epi8((char) 0x80);
         __m512i x[T];
 #pragma GCC unroll 8
@@ -240,8 +239,7 @@ struct q8_0 {
                 x[t] = _mm512_dpbusd_epi32(x[t], q, lanes(act[t] + 4 * i));
             }
         }
-        fetch(d, ahead / 16);
-        const __m512 dw = halves(d);
+        const __m512 dw = halves(w + 512);
 #pragma GCC unroll 8
         for (int t = 0; t < T; ++t) {
             const __m512 both = _mm512_mul_ps(dw, everywhere(act[t] + 32));

@@ -15,7 +15,9 @@
 #define PANEL_TOKENS 64
 
 // Read ahead of the stream of weights: less is late on a busy memory bus, more evicts what is not yet used.
-#define PANEL_AHEAD 3072
+#ifndef PANEL_AHEAD
+#    define PANEL_AHEAD 3072
+#endif
 
 namespace {
 

@@ -11,9 +11,9 @@
 //         the line of fifth bits u, bits 2 t and 2 t + 1 belong to the low and high nibbles of line 4 u + t.
 //   Q6_K  3328 bytes: three lines for each 16 k, six bits of the groups of four 0, 1 and 2, and two bits of group 3 above
 //         each; then 16 scales of 16 rows. The panel's halves d follow its tiles, 32 bytes a tile.
-//   Q4_0  256 bytes for 32 k: four lines, line i with k = 4 i in its low nibbles and 16 + 4 i in its high ones; halves
-//         d after all tiles, 32 bytes a tile.
-//   Q8_0  512 bytes for 32 k: line i has k = 4 i; halves d as above.
+//   Q4_0  288 bytes for 32 k: four lines, line i with k = 4 i in its low nibbles and 16 + 4 i in its high ones, then 16
+//         halves d.
+//   Q8_0  544 bytes for 32 k: eight lines, line i with k = 4 i, then 16 halves d.
 //
 // Files that implement kernels are compiled for an instruction set that the machine may lack: they include no header
 // with inline functions, whose copies the linker could pick for everyone.
@@ -40,8 +40,8 @@ static inline panel_shape panel_shape_of(enum ggml_type type) {
         case GGML_TYPE_Q4_K: return { 256, 2304,  0 };
         case GGML_TYPE_Q5_K: return { 256, 2816,  0 };
         case GGML_TYPE_Q6_K: return { 256, 3328, 32 };
-        case GGML_TYPE_Q4_0: return {  32,  256, 32 };
-        case GGML_TYPE_Q8_0: return {  32,  512, 32 };
+        case GGML_TYPE_Q4_0: return {  32,  288,  0 };
+        case GGML_TYPE_Q8_0: return {  32,  544,  0 };
         default:             return {   0,    0,  0 };
     }
 }

@@ -139,32 +139,32 @@ void unpack(const uint8_t * t, const uint8_t * d, int row, block_q6_K & x) {
     memcpy(&x.d, d + 2 * row, 2);
 }
 
-void pack(const block_q4_0 & x, uint8_t * t, uint8_t * d, int row) {
+void pack(const block_q4_0 & x, uint8_t * t, uint8_t *, int row) {
     for (int i = 0; i < 4; ++i) {
         store(t + 64 * i + 4 * row, load(x.qs + 4 * i));
     }
-    memcpy(d + 2 * row, &x.d, 2);
+    memcpy(t + 256 + 2 * row, &x.d, 2);
 }
 
-void unpack(const uint8_t * t, const uint8_t * d, int row, block_q4_0 & x) {
+void unpack(const uint8_t * t, const uint8_t *, int row, block_q4_0 & x) {
     for (int i = 0; i < 4; ++i) {
         store(x.qs + 4 * i, load(t + 64 * i + 4 * row));
     }
-    memcpy(&x.d, d + 2 * row, 2);
+    memcpy(&x.d, t + 256 + 2 * row, 2);
 }
 
-void pack(const block_q8_0 & x, uint8_t * t, uint8_t * d, int row) {
+void pack(const block_q8_0 & x, uint8_t * t, uint8_t *, int row) {
     for (int i = 0; i < 8; ++i) {
         store(t + 64 * i + 4 * row, load(x.qs + 4 * i));
     }
-    memcpy(d + 2 * row, &x.d, 2);
+    memcpy(t + 512 + 2 * row, &x.d, 2);
 }
 
-void unpack(const uint8_t * t, const uint8_t * d, int row, block_q8_0 & x) {
+void unpack(const uint8_t * t, const uint8_t *, int row, block_q8_0 & x) {
     for (int i = 0; i < 8; ++i) {
         store(x.qs + 4 * i, load(t + 64 * i + 4 * row));
     }
-    memcpy(&x.d, d + 2 * row, 2);
+    memcpy(&x.d, t + 512 + 2 * row, 2);
 }
 
 // Blocks of zeros give the lanes of a row that does not exist.
