@@ -815,6 +815,7 @@ mod tests {
                 (_, "gpu_enabled") => continue,
                 ("worker", "id") => "worker-id".to_owned(),
                 (_, "repack") => "no-repack".to_owned(),
+                (_, "self_test") => "no-self-test".to_owned(),
                 _ => key.replace('_', "-"),
             };
             let serves = matches!(section, "server" | "worker" | "engine");
