@@ -212,17 +212,14 @@ fn memory(device: &Device, plan: Option<sys::DevicePlan>, block: u64) -> Part<Me
 fn model(device: &Device, path: &Path) -> Result<(ModelRun, Vec<Fallback>)> {
     let load =
         |select| {
-            let mut options = LoadOptions::default();
-            options.device = select;
-            options.mmap = Some(false);
+            let options = LoadOptions { device: select, mmap: Some(false), ..LoadOptions::default() };
             LoadedModel::load_source(&ModelSource::File(path.into()), &options, &mut |_| {
                 ControlFlow::Continue(())
             })
         };
     let model = load(DeviceSelect::Named(device.name.clone()))?;
     let reference = load(DeviceSelect::Cpu)?;
-    let mut options = ContextOptions::default();
-    options.context_size = Some(256);
+    let options = ContextOptions { context_size: Some(256), ..ContextOptions::default() };
     let mut session = Session::new(&model, &options)?;
     let prompt = model.tokenize(PROMPT, Tokenize { add_special: true, parse_special: false })?;
 
@@ -283,8 +280,7 @@ fn is_right(
         let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let ours =
             usize::try_from(*token).ok().and_then(|at| logits.get(at)).copied().unwrap_or(f32::NEG_INFINITY);
-        // not `best - ours > TIE`, of which NaN is none
-        if !(best - ours <= TIE) {
+        if best - ours > TIE || ours.is_nan() {
             return Ok(false);
         }
         session.decode(*token)?;
