@@ -41,8 +41,11 @@ fn main() -> ExitCode {
 fn build() -> Result<(), String> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["build.rs", "build", "patches", "vendor", "src/sys/shim.h", "src/sys/shim.cpp"] {
+    for path in ["build.rs", "build", "patches", "vendor"] {
         println!("cargo::rerun-if-changed={path}");
+    }
+    for file in ["guard.h", "probe.cpp", "selftest.cpp", "shim.cpp", "shim.h"] {
+        println!("cargo::rerun-if-changed=src/sys/{file}");
     }
 
     let pin = pin::Pin::read(&here.join("vendor/llama.cpp.pin"))?;
@@ -64,6 +67,7 @@ fn build() -> Result<(), String> {
     if target::switch("INFERNO_STAGE_ONLY")? == Some(true) {
         // for `cargo check` on a target that there is no compiler for: nothing that needs linking can follow
         println!("cargo::warning=INFERNO_STAGE_ONLY: the native code is not compiled");
+        println!("cargo::rustc-env=NATIVE_OBJECTS=none");
     } else {
         compile::native(&target, &pin, &staged, &here, &out)?;
     }

@@ -8,6 +8,7 @@ use crate::{
     pin::Pin,
     target::{Metal, Target},
 };
+use sha2::{Digest, Sha256};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -116,11 +117,13 @@ pub(crate) fn native(
 
     let sys = here.join("src/sys");
     let mut shim = base(true);
-    // llama-ext.h, which tells what a context takes, is beside the sources
+    // llama-ext.h, which takes graphs down and tells what a context takes, is beside the sources
     shim.include(&sys).include(staged.join("src"));
-    objects.extend(cache.with_headers(&sys, true)?.compile(shim, vec![sys.join("shim.cpp")])?);
+    let files = in_dir(&sys, &["probe.cpp", "selftest.cpp", "shim.cpp"]);
+    objects.extend(for_llama_cache.with_headers(&sys, true)?.compile(shim, files)?);
 
     let mut archive = cc::Build::new();
+    println!("cargo::rustc-env=NATIVE_OBJECTS={}", hash_of(&objects));
     archive
         .cpp(true)
         .objects(&objects)
@@ -128,6 +131,17 @@ pub(crate) fn native(
         .map_err(|e| format!("archiving: {e}"))?;
     link(target);
     Ok(())
+}
+
+/// One hash for what was compiled: the cache names each object by the hash of all that it is made of.
+fn hash_of(objects: &[PathBuf]) -> String {
+    let mut names: Vec<_> = objects.iter().filter_map(|path| path.file_name()).collect();
+    names.sort();
+    let mut hash = Sha256::new();
+    for name in names {
+        hash.update(name.as_encoded_bytes());
+    }
+    hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// What all sources are compiled with.

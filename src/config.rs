@@ -82,6 +82,8 @@ pub struct BackendConfig {
     pub device: String,
     /// Whether the model file is mapped into memory rather than read; `None`: as is best for the devices.
     pub mmap: Option<bool>,
+    /// Whether each graphics device is held against the CPU before it is trusted with a kind of model.
+    pub self_test: bool,
     /// Whether weights are packed for the CPU's fastest kernels, as a copy in memory. Without, the mapped file is shared
     /// with other processes and can be dropped by the system.
     pub repack: bool,
@@ -170,6 +172,7 @@ impl Default for BackendConfig {
             cache_type_v: context.cache_type_v,
             device: "auto".to_owned(),
             mmap: LoadOptions::default().mmap,
+            self_test: LoadOptions::default().self_test,
             repack: LoadOptions::default().repack,
         }
     }
@@ -261,7 +264,7 @@ impl BackendConfig {
             true => self.device.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
             false => DeviceSelect::Cpu,
         };
-        LoadOptions { device, mmap: self.mmap, repack: self.repack }
+        LoadOptions { device, mmap: self.mmap, self_test: self.self_test, repack: self.repack }
     }
 
     /// The options with which a context is made.

@@ -4,13 +4,18 @@ mod facts;
 mod policy;
 mod profile;
 mod select;
+mod selftest;
 mod split;
+mod verdict;
+mod verdicts;
 mod weights;
 
 pub use facts::{Facts, Families, Location, Provenance, Vendor};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
+pub(crate) use selftest::{Test, settle, system, verdict as test};
+pub use verdict::{Check, Fallback, Finding, Verdict};
 pub use weights::CpuWeights;
 
 use crate::{
@@ -36,7 +41,7 @@ pub enum DeviceKind {
 }
 
 /// A device, as its driver describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Device {
     /// Position in the list, from 0.
@@ -53,6 +58,9 @@ pub struct Device {
     pub memory_total: u64,
     /// What else is known of a graphics device.
     pub facts: Option<Facts>,
+    /// What the latest self-test came to that was kept, with any model and plan; none where there was none with this
+    /// version, system and device.
+    pub verdict: Option<Verdict>,
 }
 
 impl Device {
@@ -86,8 +94,10 @@ pub fn devices() -> Result<Vec<Device>> {
                 memory_free: d.memory_free,
                 memory_total: d.memory_total,
                 facts,
+                verdict: None,
             }
         })
+        .map(|device| Device { verdict: selftest::latest(&device), ..device })
         .collect())
 }
 
@@ -205,6 +215,7 @@ mod tests {
             kind,
             memory_free: 4 << 30,
             memory_total: 4 << 30,
+            verdict: None,
             facts: (kind != DeviceKind::Cpu).then_some(facts),
         }
     }

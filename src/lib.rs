@@ -29,6 +29,8 @@ mod builtin;
 mod chain;
 pub mod config;
 mod device;
+#[cfg(feature = "builtin-model")]
+pub mod doctor;
 mod embedding;
 mod engine;
 mod error;
@@ -47,12 +49,12 @@ pub mod text;
 mod version;
 
 pub use device::{
-    Buffers, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts, Families,
-    Location, Plan, Provenance, Vendor, cpu_weights, devices,
+    Buffers, Check, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts,
+    Fallback, Families, Finding, Location, Plan, Provenance, Vendor, Verdict, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,
-    EventStream, FinishReason, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,
+    EventStream, FinishReason, LoadEvent, LoadProgress, Loading, Model, ModelBuilder, ModelEntry, ModelState,
     ModelStats, ModelStatus, Outcomes, Prompt, Registry, RegistryBuilder, Reply, Request, SessionSlot,
     TokenLogprob, TokenLogprobs, Usage,
 };

@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, Buffers, DeviceSelect, Plan, Wishes},
+    device::{self, Buffers, DeviceSelect, Fallback, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -38,6 +38,9 @@ pub struct LoadOptions {
     /// between processes and can be dropped by the system; read weights stay usable when the file is overwritten. A
     /// graphics card with memory of its own reads mapped weights over the link to the host, for every token.
     pub mmap: Option<bool>,
+    /// Hold each graphics device against the CPU before it is trusted, as far as that was not done before with this version,
+    /// system, device and kind of model. Without it, a device that computes wrongly gives wrong text.
+    pub self_test: bool,
     /// Pack the weights that the CPU computes with into the layout of its fastest kernels: faster prompts and
     /// generation, a load that takes as long as copying them, and a copy of those weights in memory in place of the
     /// mapped file. [`cpu_weights`](crate::cpu_weights) tells which layout.
@@ -52,7 +55,7 @@ pub(crate) fn builtin_header() -> Result<Gguf> {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: DeviceSelect::Auto, mmap: None, repack: true }
+        Self { device: DeviceSelect::Auto, mmap: None, self_test: true, repack: true }
     }
 }
 
@@ -74,6 +77,7 @@ pub struct LoadedModel {
     path: PathBuf,
     devices: Vec<String>,
     plan: Plan,
+    fallbacks: Vec<Fallback>,
     fingerprint: OnceLock<Result<String, String>>,
 }
 
@@ -114,11 +118,7 @@ impl LoadedModel {
             ModelSource::File(path) => Self::load(path, options, progress),
             #[cfg(feature = "builtin-model")]
             ModelSource::Builtin => {
-                // llama.cpp reads files: give it one, for as long as it reads
-                let fail = |e| Error::io("write", std::env::temp_dir(), e);
-                let mut file =
-                    tempfile::Builder::new().prefix("inferno-").suffix(".gguf").tempfile().map_err(fail)?;
-                std::io::Write::write_all(&mut file, crate::builtin::MODEL).map_err(fail)?;
+                let file = builtin_file()?;
                 let options = LoadOptions { mmap: Some(false), ..options.clone() };
                 let mut model = Self::load_file(file.path(), &options, progress)?;
                 model.fingerprint()?;
@@ -140,7 +140,20 @@ impl LoadedModel {
     ) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         gguf.validate_for_llama()?;
-        let placement = options.device.place(&gguf, Wishes { mmap: options.mmap })?;
+        let wishes = Wishes { mmap: options.mmap };
+        let mut placement = options.device.place(&gguf, wishes)?;
+        let mut fallbacks = vec![];
+        if options.self_test {
+            let test = device::Test {
+                path,
+                gguf: &gguf,
+                cache_k: sys::CacheKind::F16,
+                cache_v: sys::CacheKind::F16,
+                trust_earlier: true,
+            };
+            let settled = device::settle(placement, wishes, &test, || progress(0.0).is_continue())?;
+            (placement, fallbacks) = (settled.placement, settled.fallbacks);
+        }
         let (names, devices, plan) = (placement.names(), placement.native(), placement.plan);
         log_plan(&plan);
         let params = sys::ModelParams {
@@ -179,6 +192,7 @@ impl LoadedModel {
             path: path.into(),
             devices: names,
             plan,
+            fallbacks,
             fingerprint: OnceLock::new(),
         })
     }
@@ -213,6 +227,11 @@ impl LoadedModel {
     /// How its devices are used, and why.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What was decided otherwise than planned, as a device failed its self-test.
+    pub fn fallbacks(&self) -> &[Fallback] {
+        &self.fallbacks
     }
 
     /// llama.cpp's own description: architecture, size class and quantisation.
@@ -372,6 +391,15 @@ fn log_plan(plan: &Plan) {
     for note in &plan.notes {
         tracing::info!("{note}");
     }
+}
+
+/// The built-in model as a file, for as long as the result lives: llama.cpp reads files.
+#[cfg(feature = "builtin-model")]
+pub(crate) fn builtin_file() -> Result<tempfile::NamedTempFile> {
+    let fail = |e| Error::io("write", std::env::temp_dir(), e);
+    let mut file = tempfile::Builder::new().prefix("inferno-").suffix(".gguf").tempfile().map_err(fail)?;
+    std::io::Write::write_all(&mut file, crate::builtin::MODEL).map_err(fail)?;
+    Ok(file)
 }
 
 /// How a text becomes tokens.

@@ -19,13 +19,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("text", &["error"]),
     ("template", &["error"]),
     ("gguf", &["error"]),
-    ("device", &["error", "sys", "gguf"]),
+    ("device", &["error", "version", "sys", "gguf"]),
     ("model", &["error", "builtin", "sys", "template", "gguf", "device"]),
     ("chain", &["error", "sys", "sampling", "model"]),
     ("state", &["error", "model"]),
     ("session", &["error", "version", "sys", "sampling", "gguf", "device", "model", "chain", "state"]),
     ("sequences", &["error", "sys", "model", "session"]),
     ("embedding", &["error", "sys", "gguf", "model", "session"]),
+    ("doctor", &["error", "sys", "gguf", "device", "model", "session"]),
     (
         "engine",
         &[
@@ -57,7 +58,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "error", "version", "builtin", "sampling", "text", "template", "gguf", "device", "model",
-            "state", "session", "engine", "config", "blocking", "server", "desktop",
+            "state", "session", "engine", "config", "blocking", "server", "desktop", "doctor",
         ],
     ),
 ];

@@ -22,6 +22,7 @@ Exit codes:
   2    wrong usage, a wrong setting or an impossible request
   3    the model cannot be loaded: missing, damaged or not supported
   4    out of memory, or the text does not fit in the context
+  5    `inferno doctor` found that not all is well
   130  interrupted with Ctrl-C
 
 Settings come from .inferno.toml, the user's configuration file, INFERNO_* variables and flags; the later wins.
@@ -119,6 +120,9 @@ pub(crate) enum Command {
     Info(InfoArgs),
     /// List the devices that models can run on.
     Devices(DevicesArgs),
+    /// Examine the devices: is what they compute right, how fast are they, and what to do where something is wrong.
+    #[cfg(feature = "builtin-model")]
+    Doctor(DoctorArgs),
     /// Show the settings in effect and where each was made.
     Config(ConfigArgs),
     /// Write a completion script for a shell.
@@ -159,6 +163,9 @@ pub(crate) struct ModelArgs {
     /// Read the model file into memory instead of mapping it.
     #[arg(long)]
     no_mmap: bool,
+    /// Trust graphics devices without the self-test that is otherwise done before the first use with a kind of model.
+    #[arg(long)]
+    no_self_test: bool,
     /// Keep the weights as the file has them: the CPU is slower, and a mapped file needs no copy in memory.
     #[arg(long)]
     no_repack: bool,
@@ -179,6 +186,7 @@ impl ModelArgs {
             cache_type_v: self.cache_type_v,
             device: self.device,
             mmap: (self.mmap || self.no_mmap).then_some(self.mmap),
+            self_test: self.no_self_test.then_some(false),
             repack: self.no_repack.then_some(false),
         };
     }
@@ -664,6 +672,27 @@ pub(crate) struct DevicesArgs {
     pub(crate) json: bool,
 }
 
+#[cfg(feature = "builtin-model")]
+const DOCTOR_HELP: &str = "\
+For each device: its facts; each operation that a model needs, held against the CPU; copies to the device and back; buffers \
+of growing size; the speed of the built-in model, and whether its text is the CPU's. The exit code is 0 where all is well, \
+and 5 where it is not.";
+
+#[cfg(feature = "builtin-model")]
+#[derive(Debug, clap::Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub(crate) struct DoctorArgs {
+    /// Only this device: a name, registry id or index from `inferno devices`; several with commas between.
+    #[arg(short, long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write what was found into a file that can be attached to an issue. It names no users, computers or files.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// Write one JSON array.
@@ -786,6 +815,7 @@ mod tests {
                 (_, "gpu_enabled") => continue,
                 ("worker", "id") => "worker-id".to_owned(),
                 (_, "repack") => "no-repack".to_owned(),
+                (_, "self_test") => "no-self-test".to_owned(),
                 _ => key.replace('_', "-"),
             };
             let serves = matches!(section, "server" | "worker" | "engine");

@@ -87,6 +87,14 @@ fn show(row: &Row<'_>) -> Result<(), Failure> {
     for (name, fact) in device.facts.as_ref().map(facts_of).unwrap_or_default() {
         output::line(&format!("     {name:15} {fact}"))?;
     }
+    if device.facts.is_some() {
+        let verdict = match &device.verdict {
+            None => "not done yet; `inferno doctor` does it".into(),
+            Some(v) if v.passed => format!("passed with {} ({}), {} checks", v.model, v.plan, v.checks.len()),
+            Some(v) => format!("FAILED with {} ({}): {}", v.model, v.plan, v.reason()),
+        };
+        output::line(&format!("     {:15} {}", "self-test", output::tame(&verdict)))?;
+    }
     if device.kind == DeviceKind::Cpu {
         output::line(&format!("     {:15} {}", "weights", inferno::cpu_weights(true, true)?))?;
     }

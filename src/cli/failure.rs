@@ -13,6 +13,8 @@ enum Exit {
     Usage = 2,
     Model = 3,
     Memory = 4,
+    #[cfg(feature = "builtin-model")]
+    Unwell = 5,
     Interrupted = 130,
 }
 
@@ -47,6 +49,12 @@ impl Failure {
     /// What was asked for makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::wrong(Exit::Usage, "usage", message)
+    }
+
+    /// The exit code of `inferno doctor` where not all is well.
+    #[cfg(feature = "builtin-model")]
+    pub(crate) fn unwell() -> ExitCode {
+        ExitCode::from(Exit::Unwell as u8)
     }
 
     /// An error while settings were read.

@@ -1,7 +1,7 @@
 //! Loading the model that the settings name, with a bar while it lasts.
 
 use super::{failure::Failure, interrupt::Interrupt, output, output::Waiting, settings::Settings};
-use inferno::Model;
+use inferno::{LoadEvent, Model};
 
 /// Said when nothing else was asked for.
 const BUILTIN: &str = "inferno: this is the small built-in model, for trying things out; \
@@ -24,14 +24,21 @@ pub(crate) async fn load(settings: &Settings, interrupt: &Interrupt) -> Result<M
     let model = loop {
         tokio::select! {
             model = &mut loading => break model.map_err(Failure::model)?,
-            fraction = progress.next(), if reports => match fraction {
-                Some(fraction) => waiting.done(fraction),
+            event = progress.next_event(), if reports => match event {
+                Some(LoadEvent::Progress(fraction)) => waiting.done(fraction),
+                Some(_) => {}
                 None => reports = false,
             },
             () = interrupt.pressed() => return Err(Failure::Interrupted),
         }
     };
     waiting.clear();
-    settings.check_sizes(&*model.loaded()?)?;
+    let loaded = model.loaded()?;
+    if !settings.quiet
+        && let Some(last) = loaded.fallbacks().last()
+    {
+        output::note(&format!("inferno: {}; `inferno doctor` tells more", output::tame(&last.to_string())));
+    }
+    settings.check_sizes(&loaded)?;
     Ok(model)
 }

@@ -7,6 +7,8 @@ mod chat;
 mod completions;
 mod config;
 mod devices;
+#[cfg(feature = "builtin-model")]
+mod doctor;
 mod eval;
 mod failure;
 mod greedy;
@@ -57,6 +59,8 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Tokenize(command) => tokenize::run(command, &args.global),
         Command::Info(command) => info::run(&command),
         Command::Devices(command) => devices::run(&command),
+        #[cfg(feature = "builtin-model")]
+        Command::Doctor(command) => return doctor::run(&command, &args.global),
         Command::Config(command) => config::run(&command, &args.global),
         Command::Completions(command) => completions::run(&command),
     }?;

@@ -55,6 +55,7 @@ overrides!(BackendOverrides of BackendConfig {
     cache_type_v: CacheType,
     device: String,
     mmap: bool,
+    self_test: bool,
     repack: bool,
 });
 

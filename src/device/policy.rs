@@ -286,7 +286,6 @@ fn notes(graphics: &[(&Device, &Facts)], model: &ModelFacts) -> Vec<String> {
 impl Plan {
     /// The plans to try, the best first: this one; then, where reports disagree, those with other buffers; last the safest,
     /// which gives up what is fast for what has gone wrong on no card. After all of them comes the CPU.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the self-test"))]
     pub(crate) fn candidates(&self) -> Vec<Plan> {
         let with = |buffers: Buffers, reason: &str| {
             let mut plan = self.clone();
@@ -295,6 +294,10 @@ impl Plan {
             }
             plan
         };
+        let mut serial = self.clone();
+        for device in serial.devices.iter_mut().filter(|d| d.encoder.value == Encoder::Concurrent) {
+            device.encoder = Choice::new(Encoder::Serial, "a concurrent encoder failed the self-test");
+        }
         let mut safest = self.clone();
         for device in &mut safest.devices {
             let reason = "the plan before this one failed the self-test";
@@ -305,21 +308,27 @@ impl Plan {
         }
         safest.mmap = Choice::new(false, "the plan before this one failed the self-test");
         safest.flash_attention = Choice::new(false, "the plan before this one failed the self-test");
-        let mut all = vec![
+        let all = vec![
             self.clone(),
             with(
                 Buffers::Managed,
                 "private buffers failed the self-test, and managed ones won on a Radeon Pro 5300M",
             ),
             with(Buffers::Shared, "private and managed buffers failed the self-test"),
+            serial,
             safest,
         ];
-        all.dedup();
-        all
+        // what is the same as one before it was tried by then
+        let mut distinct: Vec<Plan> = vec![];
+        for plan in all {
+            if !distinct.contains(&plan) {
+                distinct.push(plan);
+            }
+        }
+        distinct
     }
 
     /// This plan with everything on the CPU.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the self-test"))]
     pub(crate) fn on_cpu(&self, reason: &str) -> Plan {
         Plan {
             devices: vec![],
@@ -426,8 +435,10 @@ mod tests {
         let buffers: Vec<_> = all.iter().map(|p| p.devices[0].buffers.value).collect();
         assert_eq!(buffers, [Buffers::Private, Buffers::Managed, Buffers::Shared, Buffers::Private]);
         let all = of("apple-m1", Wishes::default()).candidates();
-        assert_eq!(all.len(), 2);
-        let safest = &all[1];
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[1].devices[0].encoder.value, Encoder::Serial);
+        assert!(all[1].flash_attention.value && all[1].devices[0].maps_file.value);
+        let safest = &all[2];
         assert_eq!(
             (safest.devices[0].encoder.value, safest.devices[0].maps_file.value),
             (Encoder::Serial, false)

@@ -37,6 +37,15 @@ impl std::str::FromStr for DeviceSelect {
 }
 
 impl DeviceSelect {
+    /// The devices of this machine that are meant, by their short names; at least one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] where there is no such device, [`Error::DeviceLost`] where it is gone.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let all = super::devices()?;
+        Ok(self.choose(&all)?.into_iter().map(|d| d.name.clone()).collect())
+    }
+
     /// The devices that are meant, at least one.
     pub(crate) fn choose<'a>(&self, all: &'a [Device]) -> Result<Vec<&'a Device>> {
         let of_kind = |kind| all.iter().find(move |d| d.kind == kind && !d.is_lost());

@@ -2,7 +2,7 @@
 
 use super::{admission::Engine, batching::BatchOptions, blocking, model::Model, start};
 use crate::{
-    device::{DeviceSelect, Plan},
+    device::{DeviceSelect, Fallback, Plan},
     error::{Error, Result},
     gguf::Gguf,
     model::{LoadOptions, LoadedModel, ModelSource},
@@ -126,15 +126,19 @@ impl ModelBuilder {
         let flag = Arc::clone(&cancelled);
         start(async move {
             let model = blocking(move || {
-                self.load_blocking(|fraction| {
+                let model = self.load_blocking(|fraction| {
                     // a reader that does not keep up misses steps, not the end
-                    let _ = report.try_send(fraction);
+                    let _ = report.try_send(LoadEvent::Progress(fraction));
                     if flag.load(Ordering::Relaxed) {
                         ControlFlow::Break(())
                     } else {
                         ControlFlow::Continue(())
                     }
-                })
+                })?;
+                for fallback in model.loaded()?.fallbacks() {
+                    let _ = report.try_send(LoadEvent::Fallback(fallback.clone()));
+                }
+                Ok(model)
             })
             .await;
             let _ = done.send(model);
@@ -166,7 +170,7 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// The stream of fractions done, from 0 to 1. Empty the second time.
+    /// What happens meanwhile. Empty the second time.
     pub fn progress(&mut self) -> LoadProgress {
         self.progress.take().unwrap_or_else(|| LoadProgress(mpsc::channel(1).1))
     }
@@ -186,21 +190,42 @@ impl Drop for Loading {
     }
 }
 
-/// Fractions of a load, from 0 to 1, as a [`Stream`] that ends with the load.
+/// What happens while a model is loaded.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LoadEvent {
+    /// So much is done, from 0 to 1.
+    Progress(f32),
+    /// A device failed its self-test, and the model is run in another way. These come at the end;
+    /// [`LoadedModel::fallbacks`] has them too.
+    Fallback(Fallback),
+}
+
+/// What happens during a load, as a [`Stream`] that ends with it. A reader that does not keep up misses steps.
 #[derive(Debug)]
-pub struct LoadProgress(mpsc::Receiver<f32>);
+pub struct LoadProgress(mpsc::Receiver<LoadEvent>);
 
 impl LoadProgress {
-    /// The next fraction; `None` when the load has ended.
+    /// The next fraction done, from 0 to 1; `None` when the load has ended. Other events are passed over.
     pub async fn next(&mut self) -> Option<f32> {
+        loop {
+            match self.next_event().await? {
+                LoadEvent::Progress(fraction) => return Some(fraction),
+                LoadEvent::Fallback(_) => {}
+            }
+        }
+    }
+
+    /// The next event; `None` when the load has ended.
+    pub async fn next_event(&mut self) -> Option<LoadEvent> {
         self.0.recv().await
     }
 }
 
 impl Stream for LoadProgress {
-    type Item = f32;
+    type Item = LoadEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<f32>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LoadEvent>> {
         self.0.poll_recv(context)
     }
 }

@@ -20,7 +20,7 @@ pub use admission::{Engine, EngineOptions};
 pub use batching::BatchOptions;
 pub use chat::{Chat, Reply};
 pub use embedding::Embeddings;
-pub use loading::{LoadProgress, Loading, ModelBuilder};
+pub use loading::{LoadEvent, LoadProgress, Loading, ModelBuilder};
 pub use model::{Model, SessionSlot};
 pub use registry::{ModelEntry, ModelState, ModelStatus, Registry, RegistryBuilder};
 pub use request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};

@@ -867,6 +867,79 @@ const _: () = {
 };
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct inf_selftest {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_selftest_options {
+    pub seed: u64,
+    pub type_k: ggml_type::Type,
+    pub type_v: ggml_type::Type,
+    pub flash_attention: bool,
+    pub threads: i32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_selftest_options"][::core::mem::size_of::<inf_selftest_options>() - 24usize];
+    ["Alignment of inf_selftest_options"][::core::mem::align_of::<inf_selftest_options>() - 8usize];
+    ["Offset of field: inf_selftest_options::seed"]
+        [::core::mem::offset_of!(inf_selftest_options, seed) - 0usize];
+    ["Offset of field: inf_selftest_options::type_k"]
+        [::core::mem::offset_of!(inf_selftest_options, type_k) - 8usize];
+    ["Offset of field: inf_selftest_options::type_v"]
+        [::core::mem::offset_of!(inf_selftest_options, type_v) - 12usize];
+    ["Offset of field: inf_selftest_options::flash_attention"]
+        [::core::mem::offset_of!(inf_selftest_options, flash_attention) - 16usize];
+    ["Offset of field: inf_selftest_options::threads"]
+        [::core::mem::offset_of!(inf_selftest_options, threads) - 20usize];
+};
+pub mod inf_verdict {
+    pub type Type = ::core::ffi::c_uint;
+    pub const INF_VERDICT_RIGHT: Type = 0;
+    pub const INF_VERDICT_WRONG: Type = 1;
+    pub const INF_VERDICT_FAILED: Type = 2;
+    pub const INF_VERDICT_ON_CPU: Type = 3;
+    pub const INF_VERDICT_UNJUDGED: Type = 4;
+}
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_check {
+    pub name: *const ::core::ffi::c_char,
+    pub what: *const ::core::ffi::c_char,
+    pub reason: *const ::core::ffi::c_char,
+    pub verdict: inf_verdict::Type,
+    pub error: f64,
+    pub limit: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_check"][::core::mem::size_of::<inf_check>() - 48usize];
+    ["Alignment of inf_check"][::core::mem::align_of::<inf_check>() - 8usize];
+    ["Offset of field: inf_check::name"][::core::mem::offset_of!(inf_check, name) - 0usize];
+    ["Offset of field: inf_check::what"][::core::mem::offset_of!(inf_check, what) - 8usize];
+    ["Offset of field: inf_check::reason"][::core::mem::offset_of!(inf_check, reason) - 16usize];
+    ["Offset of field: inf_check::verdict"][::core::mem::offset_of!(inf_check, verdict) - 24usize];
+    ["Offset of field: inf_check::error"][::core::mem::offset_of!(inf_check, error) - 32usize];
+    ["Offset of field: inf_check::limit"][::core::mem::offset_of!(inf_check, limit) - 40usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_copies {
+    pub to_device: f64,
+    pub from_device: f64,
+    pub same: bool,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_copies"][::core::mem::size_of::<inf_copies>() - 24usize];
+    ["Alignment of inf_copies"][::core::mem::align_of::<inf_copies>() - 8usize];
+    ["Offset of field: inf_copies::to_device"][::core::mem::offset_of!(inf_copies, to_device) - 0usize];
+    ["Offset of field: inf_copies::from_device"][::core::mem::offset_of!(inf_copies, from_device) - 8usize];
+    ["Offset of field: inf_copies::same"][::core::mem::offset_of!(inf_copies, same) - 16usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
@@ -1132,6 +1205,34 @@ unsafe extern "C" {
         operation: *mut *const ::core::ffi::c_char,
         device: *mut *const ::core::ffi::c_char,
     ) -> bool;
+    pub fn inf_selftest_new(
+        path: *const ::core::ffi::c_char,
+        options: *const inf_selftest_options,
+        test: *mut *mut inf_selftest,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_selftest_run(
+        test: *mut inf_selftest,
+        device: ggml_backend_dev_t,
+        block: u64,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_selftest_checks(test: *const inf_selftest, checks: *mut *const inf_check) -> usize;
+    pub fn inf_selftest_work(test: *const inf_selftest) -> f64;
+    pub fn inf_selftest_free(test: *mut inf_selftest, error: *mut inf_error) -> inf_status::Type;
+    pub fn inf_probe_copies(
+        device: ggml_backend_dev_t,
+        bytes: usize,
+        copies: *mut inf_copies,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_probe_memory(
+        device: ggml_backend_dev_t,
+        bytes: usize,
+        given: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_system(text: *mut ::core::ffi::c_char, size: usize);
     pub fn inf_trim_memory();
     pub fn inf_keep_little_memory();
     pub fn inf_fail(how: i32, error: *mut inf_error) -> inf_status::Type;

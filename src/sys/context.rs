@@ -32,7 +32,7 @@ pub(crate) enum CacheKind {
 }
 
 impl CacheKind {
-    fn native(self) -> ffi::ggml_type::Type {
+    pub(super) fn native(self) -> ffi::ggml_type::Type {
         match self {
             CacheKind::F32 => ffi::ggml_type::GGML_TYPE_F32,
             CacheKind::F16 => ffi::ggml_type::GGML_TYPE_F16,

@@ -10,7 +10,9 @@ mod call;
 mod context;
 mod log;
 mod model;
+mod probe;
 mod sampler;
+mod selftest;
 
 pub(crate) use backend::{
     DeviceBuffers, DeviceKind, DeviceLocation, DevicePlan, DeviceProfile, cpu_weight_layout, devices,
@@ -20,4 +22,6 @@ pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};
+pub(crate) use probe::{probe_copies, probe_memory};
 pub(crate) use sampler::Sampler;
+pub(crate) use selftest::{Finding, NativeCheck, SelfTest, SelfTestOptions, system};

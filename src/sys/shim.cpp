@@ -1,35 +1,24 @@
-// Where C++ exceptions and ggml's assertions end: nothing unwinds into Rust.
-//
-// ggml_abort() calls its callback before it aborts. Inside a guarded call the callback throws, and the exception unwinds
-// through ggml's C frames (compiled with -fexceptions) to the guard. Two places are out of its reach: worker threads of a
-// parallel region, where unwinding would end in std::terminate, and noexcept functions. What can fail there is checked
-// in Rust before the call.
+// The calls from Rust into llama.cpp: each ends in a status, whatever is thrown below (guard.h).
 
 #include "shim.h"
 #include "llama-ext.h"
 
+#include "guard.h"
+
 #include <algorithm>
-#include <cstdio>
-#include <exception>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <sys/utsname.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
+using inf::guard;
+
 namespace {
-
-struct assertion_failed : std::exception {
-    explicit assertion_failed(const char * message) : message(message) {}
-    const char * what() const noexcept override { return message.c_str(); }
-    std::string message;
-};
-
-// > 0 while this thread is inside guard(); worker threads never are
-thread_local int guarded = 0;
 
 inf_log_fn log_line = nullptr;
 
@@ -40,40 +29,12 @@ void on_log(ggml_log_level level, const char * text, void *) {
 }
 
 void on_abort(const char * message) {
-    if (guarded > 0) {
-        throw assertion_failed(message);
+    if (inf::guarded > 0) {
+        throw inf::assertion_failed(message);
     }
     // about to abort: leave a trace where the host's log goes
     on_log(GGML_LOG_LEVEL_ERROR, message, nullptr);
     on_log(GGML_LOG_LEVEL_ERROR, "\n", nullptr);
-}
-
-void say(inf_error * error, const char * message) {
-    snprintf(error->message, sizeof(error->message), "%s", message);
-}
-
-template <typename F> inf_status guard(inf_error * error, F && body) {
-    struct scope {
-        scope() { ++guarded; }
-        ~scope() { --guarded; }
-    } inside;
-    error->message[0] = '\0';
-    try {
-        body();
-        return INF_OK;
-    } catch (const assertion_failed & e) {
-        say(error, e.what());
-        return INF_ASSERTION;
-    } catch (const std::bad_alloc & e) {
-        say(error, e.what());
-        return INF_OUT_OF_MEMORY;
-    } catch (const std::exception & e) {
-        say(error, e.what());
-        return INF_EXCEPTION;
-    } catch (...) {
-        say(error, "an exception that is not a std::exception");
-        return INF_EXCEPTION;
-    }
 }
 
 inf_status add(llama_sampler * chain, inf_error * error, llama_sampler * (*make)(const void *), const void * data) {
@@ -362,6 +323,13 @@ bool inf_node_work(const ggml_tensor * node, const char ** operation, const char
     *operation = ggml_op_desc(node);
     *device = device_name(buffer ? ggml_backend_buffer_get_type(buffer) : nullptr);
     return true;
+}
+
+void inf_system(char * text, size_t size) {
+    utsname name = {};
+    uname(&name);
+    // not its nodename, which is the user's
+    snprintf(text, size, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
 }
 
 void inf_trim_memory(void) {

@@ -135,6 +135,63 @@ enum inf_status inf_sampler_accept(struct llama_sampler * chain, llama_token tok
 // that computes nothing, such as a view.
 bool inf_node_work(const struct ggml_tensor * node, const char ** operation, const char ** device);
 
+// The self-test of a device with a model: see selftest.cpp.
+struct inf_selftest;
+
+struct inf_selftest_options {
+    uint64_t       seed;
+    enum ggml_type type_k;
+    enum ggml_type type_v;
+    bool           flash_attention;
+    int32_t        threads; // of the CPU
+};
+
+enum inf_verdict {
+    INF_VERDICT_RIGHT    = 0,
+    INF_VERDICT_WRONG    = 1, // it gave something else than the CPU
+    INF_VERDICT_FAILED   = 2, // it gave an error
+    INF_VERDICT_ON_CPU   = 3, // the backend says that the device cannot do it; the CPU does
+    INF_VERDICT_UNJUDGED = 4, // the CPU's own result is none
+};
+
+// The strings live until the next run.
+struct inf_check {
+    const char *     name;   // of the operation, or CHAIN, COPIES, MEMORY
+    const char *     what;   // types and shapes
+    const char *     reason; // empty where it is right
+    enum inf_verdict verdict;
+    double           error;  // normalised mean square
+    double           limit;
+};
+
+// Takes down what the model will compute: its weights are not loaded.
+enum inf_status inf_selftest_new(const char * path, const struct inf_selftest_options * options,
+                                 struct inf_selftest ** test, struct inf_error * error);
+// Tests the device as it is planned now. block: bytes of the largest buffer that is tried.
+enum inf_status inf_selftest_run(struct inf_selftest * test, ggml_backend_dev_t device, uint64_t block,
+                                 struct inf_error * error);
+// What the last run found. Returns the number of checks.
+size_t inf_selftest_checks(const struct inf_selftest * test, const struct inf_check ** checks);
+// Multiplications of one run, about.
+double inf_selftest_work(const struct inf_selftest * test);
+enum inf_status inf_selftest_free(struct inf_selftest * test, struct inf_error * error);
+
+// Bytes a second, and whether what came back is what was sent.
+struct inf_copies {
+    double to_device;
+    double from_device;
+    bool   same;
+};
+
+// Copies so many bytes to the device and back, a few times; the fastest counts.
+enum inf_status inf_probe_copies(ggml_backend_dev_t device, size_t bytes, struct inf_copies * copies,
+                                 struct inf_error * error);
+// Whether the device gives a buffer of this size.
+enum inf_status inf_probe_memory(ggml_backend_dev_t device, size_t bytes, bool * given, struct inf_error * error);
+
+// The system and its version, which are those of the drivers too: room for 256 bytes.
+void inf_system(char * text, size_t size);
+
 // Gives memory that was freed back to the system, where the C library keeps it (glibc).
 void inf_trim_memory(void);
 // From now on the C library keeps little of what is freed: few arenas, and thresholds that do not grow (glibc).

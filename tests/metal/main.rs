@@ -6,6 +6,7 @@ mod devices;
 mod model;
 mod patches;
 mod plan;
+mod selftest;
 
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -22,6 +23,8 @@ fn command(gpu: Option<&str>, arguments: &[&str]) -> Command {
     command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
     // threads of the CPU's part that spin would take the time of the simulated GPU
     command.env("OMP_WAIT_POLICY", "passive");
+    // its own tests switch it on, with a cache of their own
+    command.env("INFERNO_BACKEND_SELF_TEST", "false");
     if let Some(gpu) = gpu {
         command.env("INFERNO_METAL_SIM", gpu);
     }

@@ -70,6 +70,7 @@ fn memory_after_loading() {
         field("RssAnon:") + field("RssFile:")
     };
     let mut options = LoadOptions::default();
+    options.self_test = false;
     options.device = DeviceSelect::Named("MTL0".into());
     options.mmap = std::env::var_os("MAPPED").map(|_| true);
     // the first load brings in what every load needs
