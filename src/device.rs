@@ -79,7 +79,14 @@ pub fn devices() -> Result<Vec<Device>> {
     Ok(native
         .into_iter()
         .map(|d| {
-            let facts = d.profile.as_ref().map(Facts::new);
+            let facts = match (&d.profile, d.kind) {
+                (Some(profile), _) => Some(Facts::new(profile)),
+                (None, sys::DeviceKind::Gpu) => Some(Facts::of_name(&d.description, false, d.memory_total)),
+                (None, sys::DeviceKind::IntegratedGpu) => {
+                    Some(Facts::of_name(&d.description, true, d.memory_total))
+                }
+                (None, _) => None,
+            };
             Device {
                 index: d.index,
                 name: d.name,
@@ -261,6 +268,7 @@ mod tests {
             memory_free: facts.max_working_set,
             memory_total: facts.max_working_set,
             facts: Some(facts),
+            verdict: None,
         }
     }
 

@@ -138,6 +138,35 @@ impl Facts {
         }
     }
 
+    /// What can be said of a device whose backend answers no questions: by its name and kind, and the least where
+    /// neither tells.
+    pub(super) fn of_name(name: &str, integrated: bool, memory: u64) -> Self {
+        let vendor = Vendor::of_name(name);
+        let unified_memory = integrated || vendor == Vendor::Apple;
+        Self {
+            registry_id: 0,
+            location: Location::Unknown,
+            vendor,
+            architecture: profile::of_name(name).map(|p| p.architecture.value.clone()),
+            low_power: false,
+            removable: false,
+            headless: false,
+            unified_memory,
+            memory_bandwidth: None,
+            max_buffer_size: memory,
+            max_working_set: memory,
+            threadgroup_memory: 0,
+            simdgroup_width: None,
+            simdgroup_width_probed: false,
+            simdgroup_reduction: false,
+            simdgroup_matrix: false,
+            bfloat: false,
+            families: Families { apple: 0, mac: 0, common: 0, metal: 0 },
+            profile: profile::of_name(name).map(|p| p.id),
+            lost: false,
+        }
+    }
+
     /// Whether it is a part of the processor that is often slower than the cores beside it. Apple's GPUs are parts of
     /// the processor too, and are not meant.
     pub(super) fn is_integrated(&self) -> bool {
