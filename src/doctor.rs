@@ -121,13 +121,18 @@ pub fn system() -> String {
 /// done next.
 ///
 /// # Errors
-/// [`Error::Io`] where the model cannot be written to a temporary file. What fails on the device is a part of the result.
+/// [`Error::Io`](crate::Error::Io) where the model cannot be written to a temporary file. What fails on the device is a part of the result.
+#[cfg(feature = "builtin-model")]
 pub fn examine(device: &Device, says: &mut dyn FnMut(&str)) -> Result<Examination> {
     let file = crate::model::builtin_file()?;
     examine_with(device, file.path(), says)
 }
 
-fn examine_with(device: &Device, path: &Path, says: &mut dyn FnMut(&str)) -> Result<Examination> {
+/// The same with the model of a file; a small one is enough.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) and [`Error::InvalidGguf`](crate::Error::InvalidGguf) where the file is no model.
+pub fn examine_with(device: &Device, path: &Path, says: &mut dyn FnMut(&str)) -> Result<Examination> {
     let gguf = Gguf::open(path)?;
     let mut found = Examination {
         device: device.clone(),

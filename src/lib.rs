@@ -29,7 +29,6 @@ mod builtin;
 mod chain;
 pub mod config;
 mod device;
-#[cfg(feature = "builtin-model")]
 pub mod doctor;
 mod embedding;
 mod engine;

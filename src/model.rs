@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, Buffers, DeviceSelect, Fallback, Plan, Wishes},
+    device::{self, DeviceSelect, Fallback, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -125,7 +125,9 @@ impl LoadedModel {
                 model.path = crate::builtin::NAME.into();
                 let reason = "the built-in model goes through a file that is deleted once it is read";
                 model.plan.mmap.reason = reason.into();
-                for device in model.plan.devices.iter_mut().filter(|d| d.buffers.value == Buffers::Shared) {
+                for device in
+                    model.plan.devices.iter_mut().filter(|d| d.buffers.value == device::Buffers::Shared)
+                {
                     device.maps_file.reason = reason.into();
                 }
                 Ok(Arc::new(model))
