@@ -1,5 +1,5 @@
 """What goes wrong with clients, bodies, signals and files. After each the server answers, nothing is left running, and the
-memory is back within 5 % of where it stood."""
+memory is back within 5 % of where it stood once the server had met its like."""
 
 import json
 import os
@@ -65,7 +65,15 @@ class Clients(unittest.TestCase):
             time.sleep(0.2)
 
     def test_a_third_of_many_clients_vanishes(self):
-        chance = random.Random(1)
+        """Twice: the first time memory may grow to what so many threads and connections need, the second time not."""
+        self.many_of_which_a_third_vanishes(1)
+        first = self.settle()
+        self.assertLessEqual(first, self.before * 1.25)
+        type(self).before = max(self.before, first)
+        self.many_of_which_a_third_vanishes(2)
+
+    def many_of_which_a_third_vanishes(self, seed):
+        chance = random.Random(seed)
         plans = [(chance.random() < 1 / 3, chance.random() * 0.5, chance.choice([True, False])) for _ in range(CLIENTS)]
         answered = self.server.metric("inferno_requests_total", outcome="done")
         places = threading.Semaphore(100)  # at once
