@@ -21,10 +21,15 @@ typedef uint64_t dispatch_time_t;
 #define NSEC_PER_MSEC 1000000ull
 #define NSEC_PER_SEC 1000000000ull
 
+#ifdef __APPLE__
+// Where the sources are checked for macOS its own headers are there, and have these as names of an enumeration.
+#include <sys/qos.h>
+#else
 #define QOS_CLASS_USER_INTERACTIVE 0x21
 #define QOS_CLASS_USER_INITIATED 0x19
 #define QOS_CLASS_DEFAULT 0x15
 #define QOS_CLASS_UTILITY 0x11
+#endif
 
 // A queue without this attribute runs its blocks one after the other.
 #define DISPATCH_QUEUE_SERIAL ((dispatch_queue_attr_t) 0)
