@@ -24,6 +24,8 @@ pub use loading::{LoadEvent, LoadProgress, Loading, ModelBuilder};
 pub use model::{Model, SessionSlot};
 pub use registry::{ModelEntry, ModelState, ModelStatus, Registry, RegistryBuilder};
 pub use request::{Event, FinishReason, Prompt, Request, TokenLogprob, TokenLogprobs, Usage};
+#[cfg(feature = "server")]
+pub(crate) use stats::Outcome;
 pub use stats::{DeviceMemory, ModelStats, Outcomes};
 pub use stream::{CancelHandle, Completion, EventStream};
 

@@ -109,6 +109,18 @@ impl Outcome {
             _ => Outcome::Failed,
         }
     }
+
+    /// As it is called in logs and metrics.
+    #[cfg(feature = "server")]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Expired => "expired",
+            Outcome::Rejected => "rejected",
+            Outcome::Failed => "failed",
+        }
+    }
 }
 
 /// The counters behind [`ModelStats`].

@@ -1,7 +1,7 @@
 //! The generations of one request, one for each choice, as one stream of events: measured, and ended together.
 
-use super::{app::Work, metrics::Outcome, problem::Problem};
-use crate::engine::{Event, EventStream, Model, Request, Usage};
+use super::{app::Work, problem::Problem};
+use crate::engine::{Event, EventStream, Model, Outcome, Request, Usage};
 use futures_core::Stream;
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
 
@@ -89,7 +89,7 @@ impl Choices {
                 Some((index, Ok(event)))
             }
             Some((index, Err(error))) => {
-                self.outcome = Outcome::of(&error);
+                self.outcome = Outcome::of(&error, false);
                 self.streams.clear();
                 Some((index, Err(error.into())))
             }

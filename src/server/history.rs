@@ -1,7 +1,10 @@
 //! The last minutes, one sample a second, for the charts of the page.
 
-use super::{app::App, metrics::Outcome};
-use crate::device::{devices_now, trim_memory};
+use super::app::App;
+use crate::{
+    device::{devices_now, trim_memory},
+    engine::Outcome,
+};
 use serde::Serialize;
 use std::{
     collections::VecDeque,

@@ -1,7 +1,10 @@
 //! What the server counts, and all of it as Prometheus' text format.
 
 use super::app::{App, Phase};
-use crate::{device::devices_now, engine::ModelState, error::Error};
+use crate::{
+    device::devices_now,
+    engine::{ModelState, Outcome},
+};
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
@@ -12,42 +15,9 @@ use std::{
     time::Duration,
 };
 
-/// How a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    Done,
-    Cancelled,
-    Expired,
-    Rejected,
-    Failed,
-}
-
-impl Outcome {
-    const ALL: [Outcome; 5] =
-        [Outcome::Done, Outcome::Cancelled, Outcome::Expired, Outcome::Rejected, Outcome::Failed];
-
-    pub(super) fn of(error: &Error) -> Self {
-        match error {
-            Error::Cancelled | Error::ShutDown => Outcome::Cancelled,
-            Error::DeadlineExceeded { .. } => Outcome::Expired,
-            Error::InvalidRequest { .. }
-            | Error::ContextOverflow { .. }
-            | Error::Template { .. }
-            | Error::QueueFull { .. } => Outcome::Rejected,
-            _ => Outcome::Failed,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Outcome::Done => "done",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Expired => "expired",
-            Outcome::Rejected => "rejected",
-            Outcome::Failed => "failed",
-        }
-    }
-}
+/// How generations end, in the order of the page.
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Done, Outcome::Cancelled, Outcome::Expired, Outcome::Rejected, Outcome::Failed];
 
 /// The counters.
 #[derive(Debug)]
@@ -229,7 +199,7 @@ pub(super) fn page(app: &App) -> String {
     page.one("inferno_requests_at_work", "gauge", "Requests that generate or wait for it.", app.at_work());
 
     page.head("inferno_requests_total", "counter", "Generations, by how they ended.");
-    for outcome in Outcome::ALL {
+    for outcome in OUTCOMES {
         let count = metrics.outcome(outcome);
         page.sample("inferno_requests_total", &[("outcome", outcome.name())], count);
     }
