@@ -17,6 +17,22 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INFERNO = os.environ.get("INFERNO_TEST_BINARY", str(ROOT / "target/debug/inferno"))
 SPARK = ROOT / "models/spark-7m-q8_0.gguf"
+# Seconds that anything may take. No test measures time: only what never comes is to fail, also on a slow and busy machine.
+PATIENCE = 180
+# A request that ends only when somebody ends it.
+ENDLESS = {"prompt": "Once upon a time", "max_tokens": 10 ** 7, "ignore_eos": True, "context_shift": True, "temperature": 1}
+# One that writes more than the buffers between server and client hold: who does not read it keeps it at work.
+MUCH = {"prompt": "Once upon a time", "max_tokens": 600, "ignore_eos": True, "temperature": 1, "logprobs": 100, "stream": True}
+
+
+def wait_until(condition, what):
+    """Asks again and again; what it gave once that is true."""
+    end = time.monotonic() + PATIENCE
+    while not (given := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {PATIENCE} s")
+        time.sleep(0.02)
+    return given
 
 
 class Server:
@@ -53,19 +69,16 @@ class Server:
         self.log.close()
         self.home.cleanup()
 
-    def wait_for(self, status, patience=60):
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
+    def wait_for(self, status):
+        def reached():
             if self.process.poll() is not None:
                 raise AssertionError(f"it ended with {self.process.returncode}: {self.logged()}")
-            if self.get("/health").json["status"] == status:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"not {status} within {patience} s")
+            return self.get("/health").json["status"] == status
+        wait_until(reached, status)
 
-    def request(self, method, path, body=None, headers=(), patience=60):
+    def request(self, method, path, body=None, headers=()):
         """One request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             if body is not None and not isinstance(body, (bytes, str)):
                 body = json.dumps(body)
@@ -102,22 +115,40 @@ class Server:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024
 
-    def idle(self, patience=30):
-        """Waits until nothing runs."""
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            if self.metric("inferno_requests_at_work") == 0:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"requests still run after {patience} s")
+    def at_work(self, count):
+        """Waits until so many requests are at work."""
+        wait_until(lambda: self.metric("inferno_requests_at_work") == count, f"{count} at work")
 
-    def terminate(self, patience=30):
+    def idle(self):
+        self.at_work(0)
+
+    def cancelled(self, count):
+        """Waits until so many requests were cancelled."""
+        wait_until(lambda: self.metric("inferno_requests_total", outcome="cancelled") == count, f"{count} cancelled")
+
+    def terminate(self):
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(patience)
+        return self.ended()
 
-    def connect(self, patience=30):
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=patience)
+    def ended(self):
+        """The exit code, once there is one."""
+        return self.process.wait(PATIENCE)
+
+    def connect(self, buffer=None):
+        """A connection; `buffer` is how many bytes the system may hold for it unread."""
+        connection = socket.socket()
+        if buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        connection.settimeout(PATIENCE)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
+
+    def begin(self, path, body, **more):
+        """A connection on which a request was sent, and nothing read."""
+        connection = self.connect(**more)
+        body = json.dumps(body).encode()
+        connection.sendall(head(path, len(body)) + body)
         return connection
 
     def logged(self):
@@ -151,9 +182,9 @@ class Answer:
         return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in parts]
 
 
-def raw(server, data, patience=30, close=True):
+def raw(server, data, close=True):
     """Sends bytes as they are and reads what comes until the server closes, or answers if `close` is false."""
-    with server.connect(patience) as connection:
+    with server.connect() as connection:
         try:
             connection.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -164,9 +195,16 @@ def raw(server, data, patience=30, close=True):
                 received += part
                 if not close and b"\r\n\r\n" in received:
                     break
-        except (ConnectionResetError, TimeoutError):
+        except ConnectionResetError:
             pass
         return received
+
+
+def answer_of(connection):
+    """What comes on a connection on which a request was sent."""
+    with connection, http.client.HTTPResponse(connection, method="POST") as answer:
+        answer.begin()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
 
 def head(path, length, *more):
