@@ -23,12 +23,6 @@ namespace {
 
 using Work = std::function<void()>;
 
-void run_in_pool(const Work & work) {
-    void * pool = objc_autoreleasePoolPush();
-    work();
-    objc_autoreleasePoolPop(pool);
-}
-
 // Waits until `done` holds; false where the time has passed before.
 template <typename Done>
 bool wait_until(std::unique_lock<std::mutex> & lock, std::condition_variable & changed, dispatch_time_t time,
@@ -52,7 +46,7 @@ struct Queue : dispatch_object {
 
     void add(Work work) {
         if (concurrent) {
-            std::thread([work = std::move(work)] { run_in_pool(work); }).detach();
+            std::thread(std::move(work)).detach();
             return;
         }
         std::lock_guard guard(mutex);
@@ -80,7 +74,7 @@ struct Queue : dispatch_object {
                 work = std::move(waiting.front());
                 waiting.pop_front();
             }
-            run_in_pool(work);
+            work();
         }
     }
 };
@@ -101,10 +95,15 @@ struct Semaphore : dispatch_object {
 
 Queue * queue_of(dispatch_queue_t queue) { return static_cast<Queue *>(queue); }
 
-// A copy of the block that work can hold.
+// A copy of the block that work can hold. What the block autoreleases is gone when the work is done, so before a group is
+// told: whoever waits for the group may end the process next, and what is left then counts as not released.
 Work work_of(dispatch_block_t block) {
     std::shared_ptr<void> copy(_Block_copy((const void *) block), [](void * b) { _Block_release(b); });
-    return [copy] { ((dispatch_block_t) copy.get())(); };
+    return [copy] {
+        void * pool = objc_autoreleasePoolPush();
+        ((dispatch_block_t) copy.get())();
+        objc_autoreleasePoolPop(pool);
+    };
 }
 
 } // namespace

@@ -34,9 +34,10 @@ constexpr int exit_status = 70; // EX_SOFTWARE
 // A destructor function of the executable runs after everything that was registered with atexit, so after the backend
 // has freed its devices.
 __attribute__((destructor)) void report() {
-    // a thread that is in a kernel is not waited for longer than this
-    for (int i = 0; i < 200 && at_work > 0; ++i) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    // a thread that is in a kernel is not waited for longer than this; one that lets go of its last command buffer may
+    // have to wait for a core
+    for (int i = 0; i < 10'000 && at_work > 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     trace::finish();
     bool leaks = false;

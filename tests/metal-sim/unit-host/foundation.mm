@@ -1,14 +1,22 @@
 // The Objective-C runtime, Foundation and libdispatch.
 #include "harness.h"
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 namespace {
 
 struct Counted {
-    static int living;
+    static std::atomic<int> living;
     Counted() { ++living; }
     ~Counted() { --living; }
 };
-int Counted::living = 0;
+std::atomic<int> Counted::living = 0;
+
+struct Slow {
+    ~Slow() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+};
 
 } // namespace
 
@@ -30,6 +38,14 @@ int Counted::living = 0;
     return 2 * value;
 }
 
+@end
+
+@interface SlowThing : Thing {
+    Slow slow; // before what the superclass counts
+}
+@end
+
+@implementation SlowThing
 @end
 
 TEST(messages) {
@@ -149,6 +165,29 @@ TEST(groups_and_queues) {
     CHECK(dispatch_semaphore_wait(semaphore, DISPATCH_TIME_FOREVER) == 0);
     CHECK(dispatch_semaphore_wait(semaphore, dispatch_time(DISPATCH_TIME_NOW, NSEC_PER_MSEC)) != 0);
     dispatch_release(semaphore);
+}
+
+// Not when the thread ends, which whoever waits for the group cannot wait for. The destructor is slow, so that a thread that
+// tells the group first is seen.
+TEST(groups_wait_for_what_blocks_autorelease) {
+    dispatch_queue_t queues[] = {dispatch_get_global_queue(QOS_CLASS_DEFAULT, 0),
+                                 dispatch_queue_create("serial", DISPATCH_QUEUE_SERIAL)};
+    for (dispatch_queue_t queue : queues) {
+        dispatch_group_t group = dispatch_group_create();
+        dispatch_group_async(group, queue, ^{
+          [[SlowThing new] autorelease];
+        });
+        dispatch_group_wait(group, DISPATCH_TIME_FOREVER);
+        CHECK(Counted::living == 0);
+        @autoreleasepool {
+            dispatch_apply(3, queue, ^(size_t) {
+              [[SlowThing new] autorelease];
+            });
+        }
+        CHECK(Counted::living == 0);
+        dispatch_release(group);
+    }
+    dispatch_release(queues[1]);
 }
 
 // Static objects of the backend are destroyed when the main thread's own variables are gone.
