@@ -1,5 +1,8 @@
 //! What the command line says, as typed data; what it means is in settings.rs.
 
+#[cfg(feature = "server")]
+mod serve;
+
 use clap::{
     ArgAction,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -7,13 +10,15 @@ use clap::{
 use inferno::{
     CacheType, FlashAttention,
     config::{
-        BackendOverrides, EngineOverrides, LogFormat, LogLevel, LogOverrides, ModelOverrides, Overrides,
-        SampleOverrides, ServerOverrides, WorkerOverrides,
+        BackendOverrides, LogFormat, LogLevel, LogOverrides, ModelOverrides, Overrides, SampleOverrides,
     },
     sampling::Mirostat,
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use std::{path::PathBuf, sync::LazyLock};
+
+#[cfg(feature = "server")]
+pub(crate) use serve::{ServeArgs, WorkerArgs};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -105,8 +110,10 @@ pub(crate) enum Command {
     /// Continue a text, or answer it with --chat.
     Run(Box<RunArgs>),
     /// Serve models over HTTP: OpenAI's interface, and a page to look at.
+    #[cfg(feature = "server")]
     Serve(Box<ServeArgs>),
     /// Serve a model as a worker of a pool.
+    #[cfg(feature = "server")]
     Worker(Box<WorkerArgs>),
     /// Talk with a model.
     Chat(Box<ChatArgs>),
@@ -397,176 +404,6 @@ impl ChatArgs {
     }
 }
 
-const SERVE_HELP: &str = "\
-The first line on standard output is the address. Requests name a model by the name of its file, with or without .gguf, \
-an alias, or `default`; without a name they get the default, which is the model of --model.
-
-SIGTERM or Ctrl-C: new work is refused with 503, requests at work may end within --drain-timeout and are cancelled then; the \
-exit code is 0. A second signal ends the process at once.
-
---log-level info writes a line for each request, with the id that its answer carries as x-request-id.";
-
-/// Where and how to serve.
-#[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "Server options")]
-pub(crate) struct ServerArgs {
-    /// The address or name to listen on [default: 127.0.0.1].
-    #[arg(long, value_name = "ADDRESS")]
-    host: Option<String>,
-    /// The port; 0 lets the system choose [default: 8080].
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
-    port: Option<u16>,
-    /// A file with the API keys that clients must send, one a line.
-    #[arg(long, value_name = "FILE")]
-    api_keys_file: Option<PathBuf>,
-    /// Listen without keys where other machines can reach the server.
-    #[arg(long)]
-    allow_anonymous: bool,
-    /// A web origin whose pages may use the server; may be given several times; * is all.
-    #[arg(long, alias = "cors-origin", value_name = "ORIGIN")]
-    cors_origins: Option<Vec<String>>,
-    /// Another name for the model; may be given several times.
-    #[arg(long, alias = "alias", value_name = "NAME")]
-    aliases: Option<Vec<String>>,
-    /// One more model, loaded when it is asked for; may be given several times.
-    #[arg(long, value_name = "NAME=FILE", value_parser = named_file)]
-    models: Option<Vec<(String, PathBuf)>>,
-    /// Requests that run at once [default: 4].
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    max_concurrent_requests: Option<u32>,
-    /// Requests that may wait; more are turned away with 429 [default: 64].
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    max_queued_requests: Option<u32>,
-    /// Run requests to one model together in one context [default: true].
-    #[arg(long, value_name = "BOOL")]
-    batching: Option<bool>,
-    /// Requests that run together [default: as --max-concurrent-requests].
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    max_sequences: Option<u32>,
-    /// Tokens that a step computes at most while somebody generates [default: 128].
-    #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
-    step_tokens: Option<u32>,
-    /// Cells of the KV cache that requests share, one a token [default: those of four contexts].
-    #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
-    kv_cells: Option<u32>,
-    /// Unload a model that nobody uses after so many seconds [default: never].
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
-    idle_unload: Option<f32>,
-    /// Bytes that all models may take together [default: what the machine has].
-    #[arg(long, value_name = "BYTES")]
-    memory_budget: Option<u64>,
-    /// The longest body of a request, in bytes [default: 4194304].
-    #[arg(long, value_name = "BYTES", value_parser = whole, allow_negative_numbers = true)]
-    max_body_bytes: Option<u32>,
-    /// The longest head of a request, in bytes [default: 32768].
-    #[arg(long, value_name = "BYTES", value_parser = whole, allow_negative_numbers = true)]
-    max_header_bytes: Option<u32>,
-    /// Connections at once; more wait to be accepted [default: 512].
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    max_connections: Option<u32>,
-    /// Seconds for a request's head to arrive, and for a connection to be idle [default: 10].
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    header_timeout: Option<f32>,
-    /// Seconds for a request's body to arrive [default: 30].
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    body_timeout: Option<f32>,
-    /// Seconds for a request from its body to its last token [default: 600].
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    request_timeout: Option<f32>,
-    /// Seconds that a client may leave its answer unread [default: 30].
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    write_timeout: Option<f32>,
-    /// Seconds for requests at work to end after SIGTERM [default: 20].
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    drain_timeout: Option<f32>,
-    /// The worker's id, given by its pool manager; makes the server a worker.
-    #[arg(long, value_name = "ID")]
-    worker_id: Option<String>,
-    /// The pool manager's address, which is told when the model is ready.
-    #[arg(long, value_name = "URL")]
-    callback_url: Option<String>,
-    /// The address under which the pool manager reaches this worker [default: the one it listens on].
-    #[arg(long, value_name = "URL")]
-    advertised_url: Option<String>,
-}
-
-impl ServerArgs {
-    /// Sets what these flags say.
-    fn set(self, overrides: &mut Overrides) {
-        overrides.server = ServerOverrides {
-            host: self.host,
-            port: self.port,
-            api_keys_file: self.api_keys_file,
-            allow_anonymous: self.allow_anonymous.then_some(true),
-            cors_origins: self.cors_origins,
-            aliases: self.aliases,
-            models: self.models.map(|models| models.into_iter().collect()),
-            max_body_bytes: self.max_body_bytes,
-            max_header_bytes: self.max_header_bytes,
-            max_connections: self.max_connections,
-            header_timeout: self.header_timeout,
-            body_timeout: self.body_timeout,
-            request_timeout: self.request_timeout,
-            write_timeout: self.write_timeout,
-            drain_timeout: self.drain_timeout,
-        };
-        overrides.engine = EngineOverrides {
-            max_concurrent_requests: self.max_concurrent_requests,
-            max_queued_requests: self.max_queued_requests,
-            batching: self.batching,
-            max_sequences: self.max_sequences,
-            step_tokens: self.step_tokens,
-            kv_cells: self.kv_cells,
-            idle_unload: self.idle_unload,
-            memory_budget: self.memory_budget,
-        };
-        overrides.worker = WorkerOverrides {
-            id: self.worker_id,
-            callback_url: self.callback_url,
-            advertised_url: self.advertised_url,
-        };
-    }
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = SERVE_HELP)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    threads: ThreadArgs,
-}
-
-impl ServeArgs {
-    /// What the flags set.
-    pub(crate) fn overrides(self) -> Overrides {
-        let mut overrides = Overrides::default();
-        self.server.set(&mut overrides);
-        self.model.set(&mut overrides);
-        overrides.backend_config.threads = self.threads.threads;
-        overrides
-    }
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = SERVE_HELP)]
-pub(crate) struct WorkerArgs {
-    /// Tell no pool manager.
-    #[arg(long)]
-    pub(crate) no_callback: bool,
-    #[command(flatten)]
-    serve: ServeArgs,
-}
-
-impl WorkerArgs {
-    /// What the flags set.
-    pub(crate) fn overrides(self) -> Overrides {
-        self.serve.overrides()
-    }
-}
-
 const BENCH_HELP: &str = "\
 Measures as llama-bench does: pp N reads N pseudo-random tokens into an empty context, tg N computes N tokens one by \
 one into an empty context. Before each row one untimed run warms up.
@@ -738,13 +575,6 @@ fn mirostat(text: &str) -> Result<Mirostat, String> {
     version.and_then(|v| Mirostat::try_from(v).ok()).ok_or_else(|| "0 (off), 1 or 2 is needed".into())
 }
 
-fn named_file(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
-        _ => Err("a name and a file are needed, such as small=models/small.gguf".into()),
-    }
-}
-
 fn bias(text: &str) -> Result<(u32, f32), String> {
     let parse = || {
         let (id, bias) = text.split_once('=')?;
@@ -805,7 +635,7 @@ mod tests {
     fn every_setting_has_its_flag() {
         let command = Args::command();
         let run = command.find_subcommand("run").unwrap();
-        let serve = command.find_subcommand("serve").unwrap();
+        let serve = command.find_subcommand("serve");
         let loaded = inferno::config::Config::load("nowhere".as_ref(), [], &Overrides::default()).unwrap();
         for setting in loaded.explain() {
             let (section, key) = setting.key.split_once('.').unwrap();
@@ -818,8 +648,11 @@ mod tests {
                 (_, "self_test") => "no-self-test".to_owned(),
                 _ => key.replace('_', "-"),
             };
-            let serves = matches!(section, "server" | "worker" | "engine");
-            let of = if serves { serve } else { run };
+            let of = match (section, serve) {
+                ("server" | "worker" | "engine", None) => continue,
+                ("server" | "worker" | "engine", Some(serve)) => serve,
+                _ => run,
+            };
             let known = of.get_arguments().chain(command.get_arguments());
             assert!(known.into_iter().any(|a| a.get_long() == Some(&flag)), "--{flag}");
         }

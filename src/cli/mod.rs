@@ -20,6 +20,7 @@ mod numbers;
 mod operations;
 mod output;
 mod run;
+#[cfg(feature = "server")]
 mod serve;
 mod settings;
 mod tokenize;
@@ -51,7 +52,9 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
     };
     match args.command {
         Command::Run(command) => run::run(*command, &args.global),
+        #[cfg(feature = "server")]
         Command::Serve(command) => serve::serve(*command, &args.global),
+        #[cfg(feature = "server")]
         Command::Worker(command) => serve::worker(*command, &args.global),
         Command::Chat(command) => chat::run(*command, &args.global),
         Command::Bench(command) => bench::run(command, &args.global),
