@@ -81,9 +81,6 @@ fn show(row: &Row<'_>) -> Result<(), Failure> {
         output::tame(&device.description),
         if row.taken { "  (taken by itself)" } else { "" },
     ))?;
-    if device.kind == DeviceKind::Cpu {
-        output::line(&format!("     {:15} {}", "weights", inferno::cpu_weights(true, true)?))?;
-    }
     for (name, fact) in device.facts.as_ref().map(facts_of).unwrap_or_default() {
         output::line(&format!("     {name:15} {fact}"))?;
     }

@@ -235,6 +235,8 @@ fn private_reason(facts: &Facts) -> &'static str {
     }
 }
 
+const MAPPED: &str = "weights that are not packed are used where the system has cached the file";
+
 fn mmap(graphics: &[(&Device, &Facts)], wishes: Wishes) -> Choice<bool> {
     match wishes.mmap {
         Some(mmap) => Choice::new(mmap, "the settings say so"),
@@ -242,7 +244,7 @@ fn mmap(graphics: &[(&Device, &Facts)], wishes: Wishes) -> Choice<bool> {
             false,
             "weights are copied to the card, and pages of a mapped file would stay in the host's memory beside them",
         ),
-        None => Choice::new(true, "weights are used where the system has cached the file"),
+        None => Choice::new(true, MAPPED),
     }
 }
 
@@ -333,7 +335,7 @@ impl Plan {
         Plan {
             devices: vec![],
             cpu_layers: self.cpu_layers + self.devices.iter().map(|d| d.layers.value).sum::<u32>(),
-            mmap: Choice::new(true, "weights are used where the system has cached the file"),
+            mmap: Choice::new(true, MAPPED),
             flash_attention: Choice::new(true, "the CPU has it"),
             notes: vec![reason.to_owned()],
         }
