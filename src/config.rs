@@ -103,14 +103,15 @@ pub struct ModelConfig {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// Requests that run at once, each with a context of its own. 1 to [`MAX_CONCURRENT_REQUESTS`].
-    pub max_concurrent_requests: u32,
+    /// Requests that run at once, 1 to [`MAX_CONCURRENT_REQUESTS`]; `None`: as [`EngineOptions`] says where each has a
+    /// context of its own, and as `max_sequences` says where they run together.
+    pub max_concurrent_requests: Option<u32>,
     /// Requests that wait for their turn; more are turned away. Up to [`MAX_QUEUED_REQUESTS`].
     pub max_queued_requests: u32,
     /// Whether a server runs the requests to one model together in one context.
     pub batching: bool,
-    /// Requests that run together, 1 to [`BatchOptions::MOST_SEQUENCES`]; `None`: `max_concurrent_requests`, or the most
-    /// where that is less.
+    /// Requests that run together at most, as in [`BatchOptions::max_sequences`]; `None`: `max_concurrent_requests` where
+    /// that is set.
     pub max_sequences: Option<u32>,
     /// Tokens of a step, as in [`BatchOptions::step_tokens`].
     pub step_tokens: Option<u32>,
@@ -183,7 +184,7 @@ impl Default for EngineConfig {
         let count = |n| u32::try_from(n).expect("the library's defaults are small");
         let options = EngineOptions::default();
         EngineConfig {
-            max_concurrent_requests: count(options.max_concurrent_requests),
+            max_concurrent_requests: None,
             max_queued_requests: count(options.max_queued_requests),
             batching: true,
             max_sequences: None,
@@ -349,17 +350,18 @@ impl EngineConfig {
     /// The limits of an engine.
     pub fn options(&self) -> EngineOptions {
         EngineOptions {
-            max_concurrent_requests: size(self.max_concurrent_requests),
+            max_concurrent_requests: self
+                .max_concurrent_requests
+                .map_or(EngineOptions::default().max_concurrent_requests, size),
             max_queued_requests: size(self.max_queued_requests),
         }
     }
 
     /// How a server batches requests; `None` where each has a context of its own.
     pub fn batch_options(&self) -> Option<BatchOptions> {
-        let sequences = self
-            .max_sequences
-            .map_or_else(|| size(self.max_concurrent_requests).min(BatchOptions::MOST_SEQUENCES), size);
-        let mut options = BatchOptions::default().with_max_sequences(sequences);
+        let mut options = BatchOptions::default();
+        let concurrent = self.max_concurrent_requests.map(|n| size(n).min(BatchOptions::MOST_SEQUENCES));
+        options.max_sequences = self.max_sequences.map(size).or(concurrent);
         options.step_tokens = self.step_tokens.map(size);
         options.kv_cells = self.kv_cells.map(size);
         self.batching.then_some(options)
@@ -383,9 +385,11 @@ impl EngineConfig {
         }
         for (field, requests, least, most) in [
             ("max_concurrent_requests", self.max_concurrent_requests, 1, MAX_CONCURRENT_REQUESTS),
-            ("max_queued_requests", self.max_queued_requests, 0, MAX_QUEUED_REQUESTS),
+            ("max_queued_requests", Some(self.max_queued_requests), 0, MAX_QUEUED_REQUESTS),
         ] {
-            if !(least..=most).contains(&requests) {
+            if let Some(requests) = requests
+                && !(least..=most).contains(&requests)
+            {
                 return Err(Problem::new(
                     field,
                     format!("{requests} is out of range: {least} to {most} requests"),

@@ -37,7 +37,7 @@ const WHOLE: &[&str] = &[
 /// (`llama_pooling_type` in llama.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pooling {
-    /// Their mean; also where the file names none.
+    /// Their mean; also where the file says nothing.
     Mean,
     /// That of the first token.
     First,
@@ -49,7 +49,10 @@ impl Pooling {
     fn of(gguf: &Gguf) -> Result<Self> {
         let key = format!("{}.pooling_type", gguf.architecture().unwrap_or_default());
         match gguf.get_u64(&key) {
-            None | Some(0 | 1) => Ok(Pooling::Mean),
+            None | Some(1) => Ok(Pooling::Mean),
+            Some(0) => {
+                Err(unsupported(gguf, "it gives a vector for each token (pooling type 0), none for a text"))
+            }
             Some(2) => Ok(Pooling::First),
             Some(3) => Ok(Pooling::Last),
             Some(4) => Err(unsupported(gguf, "it ranks texts (pooling type 4), and gives no embeddings")),

@@ -63,7 +63,10 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
         Some(options) => builder.with_batching(options),
         None => builder,
     };
-    let mut entries = vec![ModelEntry::new(name, batching(settings.model()?))];
+    let first = batching(settings.model()?);
+    // before the address is told: what cannot be served is known now
+    first.check().map_err(Failure::model)?;
+    let mut entries = vec![ModelEntry::new(name, first)];
     let mut paths = vec![config.model.path.as_ref()];
     entries[0].aliases.extend(config.server.aliases.iter().cloned());
     for (name, path) in &config.server.models {

@@ -6,14 +6,16 @@ use crate::{
 };
 
 /// How a model batches requests; [`ModelBuilder::with_batching`](crate::ModelBuilder::with_batching) turns it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchOptions {
-    /// Requests that run together, 1 to [`BatchOptions::MOST_SEQUENCES`].
-    pub max_sequences: usize,
+    /// Requests that run together at most, 1 to [`BatchOptions::MOST_SEQUENCES`]: as many of them as the cells suffice
+    /// for. `None`: [`BatchOptions::SEQUENCES`], or [`BatchOptions::SEQUENCES_OF_THEIR_OWN`] where the model has a
+    /// recurrent state or a window, of which each sequence takes its own; no more than `step_tokens`.
+    pub max_sequences: Option<usize>,
     /// Tokens that one step computes at most while somebody generates: one for each request that does, the rest from
     /// prompts. Fewer make texts flow more evenly while prompts are read, more read prompts faster. At least
-    /// `max_sequences`. `None`: [`BatchOptions::STEP_TOKENS`], or `max_sequences` where that is more. A step that only
+    /// `max_sequences`. `None`: [`BatchOptions::STEP_TOKENS`], or twice `max_sequences` where that is more. A step that only
     /// reads prompts has as many as [`ContextOptions::ubatch_size`](crate::ContextOptions::ubatch_size) says.
     pub step_tokens: Option<usize>,
     /// Cells of the KV cache, one a token, that all requests and cached prefixes share. At least one request's context.
@@ -21,23 +23,23 @@ pub struct BatchOptions {
     pub kv_cells: Option<usize>,
 }
 
-impl Default for BatchOptions {
-    fn default() -> Self {
-        Self { max_sequences: 16, step_tokens: None, kv_cells: None }
-    }
-}
-
 impl BatchOptions {
     /// The most requests that can run together. llama.cpp can tell 256 sequences apart, and kept beginnings are some of
     /// them.
     pub const MOST_SEQUENCES: usize = 128;
+
+    /// [`max_sequences`](Self::max_sequences) where it is left open, and sequences share all they take.
+    pub const SEQUENCES: usize = 64;
+
+    /// The same where they do not.
+    pub const SEQUENCES_OF_THEIR_OWN: usize = 8;
 
     /// [`step_tokens`](Self::step_tokens) where they are left open.
     pub const STEP_TOKENS: usize = 128;
 
     /// Sets [`max_sequences`](Self::max_sequences).
     pub fn with_max_sequences(mut self, sequences: usize) -> Self {
-        self.max_sequences = sequences;
+        self.max_sequences = Some(sequences);
         self
     }
 
@@ -55,14 +57,20 @@ impl BatchOptions {
 
     /// Cells of the KV cache where a request's context holds so many tokens.
     pub(crate) fn cells_for(&self, context: usize) -> usize {
-        self.kv_cells.unwrap_or_else(|| context.saturating_mul(self.max_sequences.min(4)))
+        self.kv_cells.unwrap_or_else(|| context.saturating_mul(self.max_sequences.unwrap_or(4).min(4)))
     }
 
-    /// Sequences that are kept for later requests that begin like earlier ones. Each has a row of logits, and where the
-    /// model has a recurrent state or a window, memory of its own.
-    pub(crate) fn kept_sequences(&self, model: &LoadedModel) -> usize {
-        let whole = !model.is_recurrent() && model.native().sliding_window() == 0;
-        self.max_sequences.clamp(4, if whole { 32 } else { 4 })
+    /// What these options come to for a model.
+    pub(crate) fn sizes(&self, model: &LoadedModel, context: usize) -> BatchSizes {
+        let own = model.is_recurrent() || model.native().sliding_window() != 0;
+        let open = if own { Self::SEQUENCES_OF_THEIR_OWN } else { Self::SEQUENCES };
+        let cells = self.cells_for(context);
+        let running =
+            self.max_sequences.unwrap_or_else(|| open.min(cells).min(self.step_tokens.unwrap_or(open)));
+        // each has a row of logits
+        let kept = running.clamp(4, if own { 4 } else { 32 });
+        let mixed_step = self.step_tokens.unwrap_or_else(|| Self::STEP_TOKENS.max(2 * running));
+        BatchSizes { running, kept, cells, mixed_step: mixed_step.min(cells) }
     }
 
     /// Checks that one request's context, of so many tokens, fits into the cells.
@@ -70,16 +78,14 @@ impl BatchOptions {
     /// # Errors
     /// [`Error::InvalidRequest`] naming the field.
     pub(crate) fn check_context(&self, context: usize) -> Result<()> {
-        let cells = self.cells_for(context);
-        if cells < context {
-            let what = format!("{cells} is less than one request's context, which holds {context} tokens");
-            return Err(Error::request("kv_cells", what));
+        match self.kv_cells {
+            Some(cells) if cells < context => {
+                let what =
+                    format!("{cells} is less than one request's context, which holds {context} tokens");
+                Err(Error::request("kv_cells", what))
+            }
+            _ => Ok(()),
         }
-        if cells < self.max_sequences {
-            let what = format!("{cells} is less than max_sequences, which is {}", self.max_sequences);
-            return Err(Error::request("kv_cells", what));
-        }
-        Ok(())
     }
 
     /// Checks what can be checked without a model.
@@ -88,25 +94,43 @@ impl BatchOptions {
     /// [`Error::InvalidRequest`] naming the field.
     pub fn validate(&self) -> Result<()> {
         let most = Self::MOST_SEQUENCES;
-        if !(1..=most).contains(&self.max_sequences) {
-            return Err(Error::request(
-                "max_sequences",
-                format!("{} is outside 1 to {most}", self.max_sequences),
-            ));
+        if let Some(sequences) = self.max_sequences
+            && !(1..=most).contains(&sequences)
+        {
+            return Err(Error::request("max_sequences", format!("{sequences} is outside 1 to {most}")));
         }
+        let sequences = self.max_sequences.unwrap_or(1);
         if let Some(tokens) = self.step_tokens
-            && !(self.max_sequences..=1 << 30).contains(&tokens)
+            && !(sequences..=1 << 30).contains(&tokens)
         {
-            return Err(Error::request(
-                "step_tokens",
-                format!("{tokens} is outside {} (max_sequences) to {}", self.max_sequences, 1 << 30),
-            ));
+            let least = if sequences > 1 { format!("{sequences} (max_sequences)") } else { "1".into() };
+            let what = format!("{tokens} is outside {least} to {}", 1 << 30);
+            return Err(Error::request("step_tokens", what));
         }
-        if let Some(cells) = self.kv_cells
-            && !(2..=1 << 30).contains(&cells)
-        {
-            return Err(Error::request("kv_cells", format!("{cells} is outside 2 to {}", 1 << 30)));
+        if let Some(cells) = self.kv_cells {
+            if !(2..=1 << 30).contains(&cells) {
+                return Err(Error::request("kv_cells", format!("{cells} is outside 2 to {}", 1 << 30)));
+            }
+            if let Some(sequences) = self.max_sequences
+                && cells < sequences
+            {
+                let what = format!("{cells} is less than max_sequences, which is {sequences}");
+                return Err(Error::request("kv_cells", what));
+            }
         }
         Ok(())
     }
+}
+
+/// What [`BatchOptions`] come to for one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchSizes {
+    /// Requests that run together.
+    pub(crate) running: usize,
+    /// Sequences that are kept for later requests that begin like earlier ones.
+    pub(crate) kept: usize,
+    /// Cells of the KV cache.
+    pub(crate) cells: usize,
+    /// Tokens of a step in which somebody generates.
+    pub(crate) mixed_step: usize,
 }

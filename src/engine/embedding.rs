@@ -51,8 +51,8 @@ impl Drop for Caller {
 }
 
 impl Model {
-    /// Turns texts into vectors, pooled as the file says (`pooling_type`: mean, first or last token; mean where it names
-    /// none) and of length 1. Any model gives vectors; those of models trained for it compare meanings best. It waits
+    /// Turns texts into vectors, pooled as the file says (`pooling_type`: mean, first or last token; mean where it says
+    /// nothing) and of length 1. Any model gives vectors; those of models trained for it compare meanings best. It waits
     /// for a place as a request does; dropping the future stops the work within one ubatch.
     ///
     /// # Errors

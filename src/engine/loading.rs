@@ -92,15 +92,37 @@ impl ModelBuilder {
     /// # Errors
     /// [`Error::Io`] and [`Error::InvalidGguf`] where the header cannot be read.
     pub fn memory_estimate(&self) -> Result<u64> {
-        let gguf = match &self.source {
-            ModelSource::File(path) => Gguf::open(path)?,
-            #[cfg(feature = "builtin-model")]
-            ModelSource::Builtin => crate::model::builtin_header()?,
-        };
-        let trained = gguf.context_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        let context = self.context.context_of(trained);
+        let gguf = self.header()?;
+        let context = self.context_by(&gguf);
         let cells = self.batching.as_ref().map_or(context, |batching| batching.cells_for(context));
         Ok(gguf.tensor_bytes() + self.context.cache_bytes(&gguf, cells).unwrap_or(0))
+    }
+
+    /// Checks the settings, against each other and the file's header. Nothing is loaded; a load begins with this.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] naming the setting; [`Error::Io`] and [`Error::InvalidGguf`] where the header cannot be
+    /// read.
+    pub fn check(&self) -> Result<()> {
+        self.context.validate()?;
+        if let Some(batching) = &self.batching {
+            batching.validate()?;
+            batching.check_context(self.context_by(&self.header()?))?;
+        }
+        Ok(())
+    }
+
+    fn header(&self) -> Result<Gguf> {
+        match &self.source {
+            ModelSource::File(path) => Gguf::open(path),
+            #[cfg(feature = "builtin-model")]
+            ModelSource::Builtin => crate::model::builtin_header(),
+        }
+    }
+
+    /// Tokens that a request's context holds, for a model with this header.
+    fn context_by(&self, gguf: &Gguf) -> usize {
+        self.context.context_of(gguf.context_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
     }
 
     /// Runs requests together in one context: each step computes all that generate and a part of the waiting prompts.
@@ -151,10 +173,7 @@ impl ModelBuilder {
     /// # Errors
     /// As [`LoadedModel::load`].
     pub fn load_blocking(self, mut progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
-        self.context.validate()?;
-        if let Some(batching) = &self.batching {
-            batching.validate()?;
-        }
+        self.check()?;
         let loaded = LoadedModel::load_source(&self.source, &self.load, &mut progress)?;
         Model::new(loaded, self.context, self.engine.unwrap_or_default(), self.batching.as_ref())
     }

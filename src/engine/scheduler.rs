@@ -48,11 +48,12 @@ impl Scheduler {
         batching.check_context(limit)?;
         let inbox = Arc::new(Inbox::default());
         let runner = Runner::new(&inbox, model, context, batching, counters)?;
+        let max_sequences = runner.max_sequences();
         let thread = thread::Builder::new()
             .name("inferno-batch".into())
             .spawn(move || runner.run())
             .map_err(|error| Error::Engine { call: "start thread", what: error.to_string() })?;
-        Ok(Self { inbox, thread: Mutex::new(Some(thread)), limit, max_sequences: batching.max_sequences })
+        Ok(Self { inbox, thread: Mutex::new(Some(thread)), limit, max_sequences })
     }
 
     /// Tokens that one request's context holds.

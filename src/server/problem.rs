@@ -111,6 +111,14 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message).with_code("internal_error")
     }
 
+    /// The model could not be loaded for the request: where memory was short, there is none for the model itself.
+    pub(super) fn of_loading(mut self) -> Self {
+        if self.code == Some("out_of_memory") {
+            self.code = Some("model_does_not_fit");
+        }
+        self
+    }
+
     /// Names the field where the engine only knows that the context is too small.
     pub(super) fn in_field(mut self, param: &str) -> Self {
         if self.code == Some("context_length_exceeded") {

@@ -280,10 +280,6 @@ class Limits(unittest.TestCase):
 
 
 class End(unittest.TestCase):
-    def test_the_first_model_is_waited_for(self):
-        with self.assertRaisesRegex(AssertionError, "it ended with 3"):
-            Server("--model", "/nowhere/model.gguf")
-
     def test_what_runs_may_end(self):
         with Server("--drain-timeout", 3600, "--write-timeout", 3600) as server:
             # at work until it is read
@@ -314,6 +310,22 @@ class End(unittest.TestCase):
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             connection.recv(1000)
             self.assertEqual(server.terminate(), 0)
+
+    def test_the_first_model_is_waited_for(self):
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            known = SPARK.read_bytes()
+            at = known.index(b"general.architecture") + len("general.architecture") + 12
+            file.write(known[:at] + b"sigma" + known[at + 5:])
+            file.flush()
+            with self.assertRaisesRegex(AssertionError, "(?s)it ended with 3: .*sigma"):
+                Server("--model", file.name)
+
+    def test_settings_that_cannot_work_are_told_before_the_address(self):
+        for flags, code, words in [(["--kv-cells", 3], 2, "kv-cells: 3 is less than one request's context, which holds 2048"),
+                                   (["--kv-cells", 3, "--max-sequences", 9], 2, "kv_cells: 3 is less than max_sequences"),
+                                   (["--model", "/nowhere/model.gguf"], 3, "/nowhere/model.gguf")]:
+            with self.assertRaisesRegex(AssertionError, f"it ended with {code}: .*{words}"):
+                Server(*flags, wait=None)
 
     def test_a_port_that_is_taken(self):
         with socket.socket() as taken:

@@ -38,7 +38,7 @@ pub(crate) struct ServerArgs {
     /// One more model, loaded when it is asked for; may be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = named_file)]
     models: Option<Vec<(String, PathBuf)>>,
-    /// Requests that run at once [default: 4].
+    /// Requests that run at once [default: as --max-sequences; 4 without batching].
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     max_concurrent_requests: Option<u32>,
     /// Requests that may wait; more are turned away with 429 [default: 64].
@@ -47,10 +47,11 @@ pub(crate) struct ServerArgs {
     /// Run requests to one model together in one context [default: true].
     #[arg(long, value_name = "BOOL")]
     batching: Option<bool>,
-    /// Requests that run together [default: as --max-concurrent-requests].
+    /// Requests that run together at most [default: as --max-concurrent-requests where that is given; else 64, or 8 of
+    /// a model with a recurrent state or a sliding window].
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     max_sequences: Option<u32>,
-    /// Tokens that a step computes at most while somebody generates [default: 128].
+    /// Tokens that a step computes at most while somebody generates [default: 128, or twice --max-sequences].
     #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
     step_tokens: Option<u32>,
     /// Cells of the KV cache that requests share, one a token [default: those of four contexts].
@@ -89,7 +90,7 @@ pub(crate) struct ServerArgs {
     /// The worker's id, given by its pool manager; makes the server a worker.
     #[arg(long, value_name = "ID")]
     worker_id: Option<String>,
-    /// The pool manager's address, which is told when the model is ready.
+    /// The pool manager's http:// address, which is told when the model is ready.
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
     /// The address under which the pool manager reaches this worker [default: the one it listens on].

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engine::{
         answer,
-        batching::BatchOptions,
+        batching::{BatchOptions, BatchSizes},
         request::FinishReason,
         stats::{self, Cells, Counters},
     },
@@ -53,12 +53,7 @@ struct Plan {
     model: Arc<LoadedModel>,
     context: ContextOptions,
     limit: usize,
-    cells: usize,
-    max_sequences: usize,
-    /// Sequences in all: those that run, and those that are kept.
-    sequences: usize,
-    /// Tokens of a step in which somebody generates.
-    mixed_step: usize,
+    sizes: BatchSizes,
     /// Tokens of a step that only reads prompts.
     step: usize,
 }
@@ -88,8 +83,9 @@ struct Share {
 
 impl Plan {
     fn pool(&self, counters: &Arc<Counters>) -> Result<Pool> {
-        let sequences = Sequences::new(&self.model, &self.context, self.cells, self.sequences, self.step)?;
-        Pool::new(sequences, self.sequences, counters)
+        let BatchSizes { running, kept, cells, .. } = self.sizes;
+        let sequences = Sequences::new(&self.model, &self.context, cells, running + kept, self.step)?;
+        Pool::new(sequences, running + kept, counters)
     }
 }
 
@@ -164,21 +160,14 @@ impl Runner {
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         let limit = context.context_for(model);
-        let kept = batching.kept_sequences(model);
-        let sequences = batching.max_sequences + kept;
         let ubatch = context.ubatch_size.min(context.batch_size);
-        let cells = batching.cells_for(limit);
-        let mixed_step =
-            batching.step_tokens.unwrap_or(BatchOptions::STEP_TOKENS).max(batching.max_sequences);
+        let sizes = batching.sizes(model, limit);
         let plan = Plan {
             model: Arc::clone(model),
             context: context.clone(),
             limit,
-            cells,
-            max_sequences: batching.max_sequences,
-            sequences,
-            mixed_step: mixed_step.min(cells),
-            step: ubatch.max(mixed_step).min(cells),
+            step: ubatch.max(sizes.mixed_step).min(sizes.cells),
+            sizes,
         };
         let pool = Some(plan.pool(counters)?);
         Ok(Self {
@@ -191,6 +180,11 @@ impl Runner {
             parked: vec![],
             endings: vec![],
         })
+    }
+
+    /// Requests that run together at most.
+    pub(super) fn max_sequences(&self) -> usize {
+        self.plan.sizes.running
     }
 
     /// Works until the inbox is closed.
@@ -330,7 +324,7 @@ impl Runner {
     /// Lets those that wait run, first come first served, as long as there are sequences and cells.
     fn admit(&mut self) {
         while !self.queue.is_empty() {
-            if self.runs.len() == self.plan.max_sequences && !self.park() {
+            if self.runs.len() == self.plan.sizes.running && !self.park() {
                 return;
             }
             if self.pool.is_none() {
@@ -534,8 +528,9 @@ enum Composed {
     NoRoom,
 }
 
-/// Puts the next step together: one token of everyone who generates, and in what is left of the budget equal parts of the
-/// prompts, so that short ones are read soon and long ones are read all the time.
+/// Puts the next step together: one token of everyone who generates, and prompts in what is left of the budget. One
+/// prompt after the other, as two that are read side by side are both done when the second would have been: the shortest
+/// first, but half of it is for the oldest, which is read all the time that way, however many short ones come.
 fn compose(plan: &Plan, pool: &mut Pool, runs: &mut [Run]) -> Result<Composed> {
     for run in runs.iter_mut() {
         if !run.waits() && !run.job.answer.is_over() && run.held(pool) == plan.limit {
@@ -557,18 +552,11 @@ fn compose(plan: &Plan, pool: &mut Pool, runs: &mut [Run]) -> Result<Composed> {
         let held = runs[at].held(pool);
         shares.push(Share { run: at, tokens: held..held + 1 });
     }
-    let budget = if shares.is_empty() { plan.step } else { plan.mixed_step };
-    let mut left = budget - shares.len();
-    let todo = |at: usize, pool: &Pool| runs[at].job.tokens.len() - runs[at].held(pool);
-    readers.sort_by_key(|at| todo(*at, pool));
-    let count = readers.len();
-    for (i, at) in readers.into_iter().enumerate() {
-        let tokens = todo(at, pool).min(left / (count - i));
-        if tokens > 0 {
-            let held = runs[at].held(pool);
-            shares.push(Share { run: at, tokens: held..held + tokens });
-            left -= tokens;
-        }
+    let budget = if shares.is_empty() { plan.step } else { plan.sizes.mixed_step };
+    let todo = readers.iter().map(|at| runs[*at].job.tokens.len() - runs[*at].held(pool)).collect();
+    for (reader, tokens) in divide(budget - shares.len(), todo) {
+        let (run, held) = (readers[reader], runs[readers[reader]].held(pool));
+        shares.push(Share { run, tokens: held..held + tokens });
     }
     let total: usize = shares.iter().map(|share| share.tokens.len()).sum();
     if total == 0 {
@@ -578,6 +566,21 @@ fn compose(plan: &Plan, pool: &mut Pool, runs: &mut [Run]) -> Result<Composed> {
         return Ok(Composed::NoRoom);
     }
     Ok(Composed::Step(shares))
+}
+
+/// Divides so many tokens among prompts, given what is left of each, the oldest first: which gets how many.
+fn divide(mut left: usize, todo: Vec<usize>) -> Vec<(usize, usize)> {
+    let kept = todo.first().map_or(0, |oldest| left.div_ceil(2).min(*oldest));
+    left -= kept;
+    let mut order: Vec<usize> = (0..todo.len()).collect();
+    order.sort_by_key(|reader| todo[*reader]);
+    let part = |reader| {
+        let kept = if reader == 0 { kept } else { 0 };
+        let more = left.min(todo[reader] - kept);
+        left -= more;
+        (reader, kept + more)
+    };
+    order.into_iter().map(part).filter(|(_, tokens)| *tokens > 0).collect()
 }
 
 /// A request whose context is full ends, or forgets a part where it asked for that.
@@ -642,4 +645,24 @@ fn waits_for_another(pool: &Pool, runs: &[Run], at: usize) -> bool {
         let common = prefixes::common(&other.job.tokens, &run.job.tokens).min(run.job.tokens.len() - 1);
         common > other.held(pool) && common >= held + WORTH_WAITING
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::divide;
+
+    #[test]
+    fn one_prompt_after_the_other_and_the_oldest_all_the_time() {
+        // what is left when all fit
+        assert_eq!(divide(100, vec![30, 20, 10]), [(2, 10), (1, 20), (0, 30)]);
+        // alike: the oldest is done first, and the others follow
+        assert_eq!(divide(100, vec![60, 60, 60]), [(0, 60), (1, 40)]);
+        // short ones overtake a long one, which has its half
+        assert_eq!(divide(100, vec![1000, 40, 30, 20]), [(3, 20), (2, 30), (0, 50)]);
+        assert_eq!(divide(100, vec![1000, 20]), [(1, 20), (0, 80)]);
+        // a long one that came later waits for nothing but the oldest's half
+        assert_eq!(divide(100, vec![70, 1000]), [(0, 70), (1, 30)]);
+        assert_eq!(divide(1, vec![5, 5]), [(0, 1)]);
+        assert_eq!(divide(10, vec![]), []);
+    }
 }

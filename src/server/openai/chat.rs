@@ -1,23 +1,19 @@
 //! `POST /v1/chat/completions`.
 
-use super::{Delivery, Gathered, Sampling, Total, end_stream, fingerprint, gather, logprobs};
+use super::{
+    Delivery, Sampling, logprobs,
+    reply::{Count, Form, Reply},
+};
 use crate::{
-    engine::{Event, Model, Request, TokenLogprobs},
+    engine::{Request, TokenLogprobs},
     sampling::SampleOptions,
     server::{
-        answer::{Answer, Events, events, json as answer},
-        app::{App, unix_time},
-        choices::Choices,
-        fields::Fields,
-        problem::Problem,
-        request::RequestId,
+        answer::Answer, app::App, choices::Choices, fields::Fields, problem::Problem, request::RequestId,
     },
     template::{Message, Role},
 };
-use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tracing::Instrument;
 
 /// The most alternatives per token; OpenAI's limit.
 const MAX_TOP_LOGPROBS: usize = 20;
@@ -48,37 +44,10 @@ pub(in crate::server) async fn answer_chat(
         .await
         .map_err(|problem| problem.in_field(sampling.overflowing_field("messages", context)))?;
 
-    let reply = Reply {
-        id: format!("chatcmpl-{id}"),
-        created: unix_time(),
-        model: name,
-        logprobs: sampling.options.logprobs.is_some(),
-        ends: Ends::of(&model, &sampling.options),
-        delivery,
-    };
-    if delivery.stream {
-        let span = tracing::Span::current();
-        return Ok(events(move |events| {
-            async move { reply.stream(&events, choices, count).await }.instrument(span)
-        }));
-    }
-    let (gathered, total) = gather(choices, count, count).await?;
-    Ok(answer(StatusCode::OK, &reply.whole(&gathered, &total)))
-}
-
-/// Tokens that end a text: they have log-probabilities and no place in an answer.
-#[derive(Debug)]
-pub(super) struct Ends(Option<Model>);
-
-impl Ends {
-    pub(super) fn of(model: &Model, options: &SampleOptions) -> Self {
-        Self((!options.ignore_eos).then(|| model.clone()))
-    }
-
-    pub(super) fn is_end(&self, token: &TokenLogprobs) -> bool {
-        let loaded = self.0.as_ref().and_then(|model| model.loaded().ok());
-        loaded.is_some_and(|model| model.is_end(token.chosen.token))
-    }
+    let count = Count { all: count, per_prompt: count };
+    Reply::new(format!("chatcmpl-{id}"), (name, &model), &sampling.options, delivery, Chat)
+        .answer(choices, count)
+        .await
 }
 
 fn read_logprobs(fields: &Fields<'_>, options: &mut SampleOptions) -> Result<(), Problem> {
@@ -148,106 +117,27 @@ fn read_message(message: &Value, index: usize) -> Result<Message, Problem> {
     Ok(Message::new(role, content))
 }
 
-/// What all parts of an answer carry.
+/// How a conversation is answered.
 #[derive(Debug)]
-struct Reply {
-    id: String,
-    created: u64,
-    model: String,
-    logprobs: bool,
-    ends: Ends,
-    delivery: Delivery,
-}
+struct Chat;
 
-impl Reply {
-    fn whole(&self, gathered: &[Gathered], total: &Total) -> Value {
-        let choices: Vec<Value> = gathered
-            .iter()
-            .enumerate()
-            .map(|(index, choice)| {
-                let tokens: Vec<_> =
-                    choice.tokens.iter().filter(|token| !self.ends.is_end(token)).cloned().collect();
-                json!({
-                    "index": index,
-                    "message": {"role": "assistant", "content": choice.text, "refusal": null},
-                    "logprobs": self.logprobs.then(|| logprobs::chat(&tokens)),
-                    "finish_reason": choice.finish,
-                })
-            })
-            .collect();
-        json!({
-            "id": self.id, "object": "chat.completion", "created": self.created, "model": self.model,
-            "choices": choices, "usage": total.json(), "system_fingerprint": fingerprint(),
-        })
+impl Form for Chat {
+    const WHOLE: &'static str = "chat.completion";
+    const PART: &'static str = "chat.completion.chunk";
+
+    fn beginning(&self, _: usize) -> Option<(&'static str, Value)> {
+        Some(("delta", json!({"role": "assistant", "content": ""})))
     }
 
-    fn chunk(&self, choices: Value) -> Value {
-        let mut chunk = json!({
-            "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-            "choices": choices, "system_fingerprint": fingerprint(),
-        });
-        if self.delivery.include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+    fn more(&self, text: Option<String>) -> (&'static str, Value) {
+        ("delta", text.map_or_else(|| json!({}), |text| json!({"content": text})))
     }
 
-    fn part(&self, index: usize, delta: Value, tokens: &[TokenLogprobs], finish: Option<&str>) -> Value {
-        let logprobs = (self.logprobs && !tokens.is_empty()).then(|| logprobs::chat(tokens));
-        self.chunk(json!([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]))
+    fn whole(&self, _: usize, text: &str) -> (&'static str, Value) {
+        ("message", json!({"role": "assistant", "content": text, "refusal": null}))
     }
 
-    async fn stream(&self, events: &Events, choices: Choices, count: usize) {
-        let ended = match self.parts(events, choices, count).await {
-            Ok(None) => return,
-            Ok(Some(total)) => Ok(self.delivery.include_usage.then(|| {
-                let mut chunk = self.chunk(json!([]));
-                chunk["usage"] = total.json();
-                chunk
-            })),
-            Err(problem) => Err(problem),
-        };
-        end_stream(events, ended).await;
-    }
-
-    /// Writes the parts of all choices as they come; `None` where nobody reads any more.
-    async fn parts(
-        &self,
-        events: &Events,
-        mut choices: Choices,
-        count: usize,
-    ) -> Result<Option<Total>, Problem> {
-        let mut total = Total::default();
-        // log-probabilities come before the text that they belong to
-        let mut tokens: Vec<Vec<TokenLogprobs>> = vec![vec![]; count];
-        for index in 0..count {
-            let begin = self.part(index, json!({"role": "assistant", "content": ""}), &[], None);
-            if !events.data(&begin).await {
-                return Ok(None);
-            }
-        }
-        while let Some((index, event)) = choices.next().await {
-            let part = match event? {
-                Event::Prefill { .. } => continue,
-                Event::Token(token) => {
-                    if !self.ends.is_end(&token) {
-                        tokens[index].push(token);
-                    }
-                    continue;
-                }
-                Event::Text(text) => {
-                    self.part(index, json!({"content": text}), &std::mem::take(&mut tokens[index]), None)
-                }
-                Event::Done(usage) => {
-                    total.add(&usage, index == 0);
-                    let finish = super::finish_reason(&usage.finish);
-                    self.part(index, json!({}), &std::mem::take(&mut tokens[index]), Some(finish))
-                }
-            };
-            if !events.data(&part).await {
-                return Ok(None);
-            }
-        }
-        Ok(Some(total))
+    fn logprobs(tokens: &[TokenLogprobs], _: &mut usize) -> Value {
+        logprobs::chat(tokens)
     }
 }

@@ -1,28 +1,20 @@
 //! `POST /v1/completions`.
 
 use super::{
-    Delivery, Gathered, Total,
-    chat::Ends,
-    end_stream, fingerprint, gather, logprobs,
+    Delivery, logprobs,
     prompts::read_prompts,
+    reply::{Count, Form, Reply},
     sampling::{Sampling, check_choices},
 };
 use crate::{
-    engine::{Event, Model, Prompt, Request, TokenLogprobs},
+    engine::{Model, Prompt, Request, TokenLogprobs},
     sampling::MAX_TOP_LOGPROBS,
     server::{
-        answer::{Answer, Events, events, json as answer},
-        app::{App, unix_time},
-        choices::Choices,
-        fields::Fields,
-        problem::Problem,
-        request::RequestId,
+        answer::Answer, app::App, choices::Choices, fields::Fields, problem::Problem, request::RequestId,
     },
 };
-use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tracing::Instrument;
 
 /// Continues texts.
 pub(in crate::server) async fn answer_completion(
@@ -63,29 +55,14 @@ pub(in crate::server) async fn answer_completion(
             echoes.push(text.clone());
         }
     }
-    let count = requests.len();
+    let count = Count { all: requests.len(), per_prompt };
     let choices = Choices::begin(work, model.clone(), requests)
         .await
         .map_err(|problem| problem.in_field(sampling.overflowing_field("prompt", context)))?;
 
-    let reply = Reply {
-        id: format!("cmpl-{id}"),
-        created: unix_time(),
-        model: name,
-        logprobs: logprobs.is_some(),
-        ends: Ends::of(&model, &sampling.options),
-        echoes,
-        per_prompt,
-        delivery,
-    };
-    if delivery.stream {
-        let span = tracing::Span::current();
-        return Ok(events(move |events| {
-            async move { reply.stream(&events, choices).await }.instrument(span)
-        }));
-    }
-    let (gathered, total) = gather(choices, count, per_prompt).await?;
-    Ok(answer(StatusCode::OK, &reply.whole(&gathered, &total)))
+    Reply::new(format!("cmpl-{id}"), (name, &model), &sampling.options, delivery, Completion { echoes })
+        .answer(choices, count)
+        .await
 }
 
 /// OpenAI's `logprobs`, or llama-server's `n_probs`, of which 0 is none.
@@ -111,104 +88,31 @@ fn echo_of(model: &Model, prompt: &Prompt) -> Result<String, Problem> {
     })
 }
 
-/// What all parts of an answer carry.
+/// How a prompt is continued.
 #[derive(Debug)]
-struct Reply {
-    id: String,
-    created: u64,
-    model: String,
-    logprobs: bool,
-    ends: Ends,
+struct Completion {
     /// What the text of each choice begins with.
     echoes: Vec<String>,
-    /// Choices of one prompt.
-    per_prompt: usize,
-    delivery: Delivery,
 }
 
-impl Reply {
-    fn body(&self, choices: Value) -> Value {
-        json!({
-            "id": self.id, "object": "text_completion", "created": self.created, "model": self.model,
-            "choices": choices, "system_fingerprint": fingerprint(),
-        })
+impl Form for Completion {
+    const WHOLE: &'static str = "text_completion";
+    const PART: &'static str = "text_completion";
+
+    fn beginning(&self, index: usize) -> Option<(&'static str, Value)> {
+        let echo = &self.echoes[index];
+        (!echo.is_empty()).then(|| ("text", json!(echo)))
     }
 
-    fn whole(&self, gathered: &[Gathered], total: &Total) -> Value {
-        let choices: Vec<Value> = gathered
-            .iter()
-            .zip(&self.echoes)
-            .enumerate()
-            .map(|(index, (choice, echo))| {
-                let tokens: Vec<_> =
-                    choice.tokens.iter().filter(|token| !self.ends.is_end(token)).cloned().collect();
-                json!({
-                    "index": index,
-                    "text": format!("{echo}{}", choice.text),
-                    "logprobs": self.logprobs.then(|| logprobs::completion(&tokens, &mut 0)),
-                    "finish_reason": choice.finish,
-                })
-            })
-            .collect();
-        let mut body = self.body(choices.into());
-        body["usage"] = total.json();
-        body
+    fn more(&self, text: Option<String>) -> (&'static str, Value) {
+        ("text", text.unwrap_or_default().into())
     }
 
-    async fn stream(&self, events: &Events, choices: Choices) {
-        let ended = match self.parts(events, choices).await {
-            Ok(None) => return,
-            Ok(Some(total)) => Ok(self.delivery.include_usage.then(|| {
-                let mut chunk = self.body(json!([]));
-                chunk["usage"] = total.json();
-                chunk
-            })),
-            Err(problem) => Err(problem),
-        };
-        end_stream(events, ended).await;
+    fn whole(&self, index: usize, text: &str) -> (&'static str, Value) {
+        ("text", format!("{}{text}", self.echoes[index]).into())
     }
 
-    /// Writes the parts of all choices as they come; `None` where nobody reads any more.
-    async fn parts(&self, events: &Events, mut choices: Choices) -> Result<Option<Total>, Problem> {
-        let mut total = Total::default();
-        let mut tokens: Vec<Vec<TokenLogprobs>> = vec![vec![]; self.echoes.len()];
-        let mut offsets = vec![0; self.echoes.len()];
-        for (index, echo) in self.echoes.iter().enumerate() {
-            if !echo.is_empty() && !events.data(&self.part(index, echo, None, None)).await {
-                return Ok(None);
-            }
-        }
-        while let Some((index, event)) = choices.next().await {
-            let (text, finish) = match event? {
-                Event::Prefill { .. } => continue,
-                Event::Token(token) => {
-                    if !self.ends.is_end(&token) {
-                        tokens[index].push(token);
-                    }
-                    continue;
-                }
-                Event::Text(text) => (text, None),
-                Event::Done(usage) => {
-                    total.add(&usage, index % self.per_prompt == 0);
-                    (String::new(), Some(super::finish_reason(&usage.finish)))
-                }
-            };
-            let tokens = std::mem::take(&mut tokens[index]);
-            let logprobs = (self.logprobs && !tokens.is_empty())
-                .then(|| logprobs::completion(&tokens, &mut offsets[index]));
-            if !events.data(&self.part(index, &text, logprobs, finish)).await {
-                return Ok(None);
-            }
-        }
-        Ok(Some(total))
-    }
-
-    fn part(&self, index: usize, text: &str, logprobs: Option<Value>, finish: Option<&str>) -> Value {
-        let choice = json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish});
-        let mut chunk = self.body(json!([choice]));
-        if self.delivery.include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+    fn logprobs(tokens: &[TokenLogprobs], at: &mut usize) -> Value {
+        logprobs::completion(tokens, at)
     }
 }

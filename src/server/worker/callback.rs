@@ -46,7 +46,10 @@ impl Callback {
         let wrong = |what: &str| Error::request("callback_url", format!("{url:?}: {what}"));
         let uri: Uri = url.parse().map_err(|_| wrong("it is no URL; http://HOST:PORT is one"))?;
         if uri.scheme_str() != Some("http") {
-            return Err(wrong("http:// is needed; for https:// put a proxy between"));
+            return Err(wrong(
+                "the manager is told over http:// alone; where it speaks https://, name a proxy on this machine that \
+                 forwards to it",
+            ));
         }
         let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
         if authority.as_str().contains('@') || uri.query().is_some() {

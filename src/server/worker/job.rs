@@ -45,6 +45,7 @@ fn fault(problem: &Problem) -> Value {
     let code = match problem.code {
         Some("timeout") => "INFERENCE_TIMEOUT",
         Some("out_of_memory") => "VRAM_OOM",
+        Some("model_does_not_fit") => "INSUFFICIENT_VRAM",
         Some("model_load_failed") => "MODEL_LOAD_FAILED",
         Some("cancelled" | "model_unloaded") => "CANCELLED",
         _ if problem.status.is_client_error() && problem.status != StatusCode::TOO_MANY_REQUESTS => {
@@ -133,18 +134,25 @@ pub(in crate::server) async fn execute(
 
     let work = app.begin()?;
     let job = Job::begin(&app, job_id)?;
-    let (model_name, model) = app.model(None).await?;
+    let (model_name, model) = app.model(None).await.map_err(Problem::of_loading)?;
     let request = Request::new(prompt).with_options(options).with_deadline(app.options.request_timeout);
     let started = json!({"job_id": job_id, "model": model_name, "request_id": id.to_string()});
     let span = tracing::info_span!("job", id = job_id);
     Ok(events(move |events| {
+        let mut job = job;
         let run = async move {
-            if events.named("started", &started).await {
-                // what is wrong with the job is told as its event: it has begun for the manager
-                match Choices::begin(work, model, vec![request]).await {
-                    Ok(choices) => run(job, choices, &events).await,
-                    Err(problem) => fail(job, &problem, &events).await,
-                }
+            if !events.named("started", &started).await {
+                return;
+            }
+            let begun = tokio::select! {
+                begun = Choices::begin(work, model, vec![request]) => begun,
+                // it may wait for others for long
+                () = job.cancelled() => Err(Error::Cancelled.into()),
+            };
+            // what is wrong with the job is told as its event: it has begun for the manager
+            match begun {
+                Ok(choices) => run(job, choices, &events).await,
+                Err(problem) => fail(job, &problem, &events).await,
             }
         };
         run.instrument(span)
