@@ -13,10 +13,10 @@ pub struct BatchOptions {
     /// for. `None`: [`BatchOptions::SEQUENCES`], or [`BatchOptions::SEQUENCES_OF_THEIR_OWN`] where the model has a
     /// recurrent state or a window, of which each sequence takes its own; no more than `step_tokens`.
     pub max_sequences: Option<usize>,
-    /// Tokens that one step computes at most while somebody generates: one for each request that does, the rest from
+    /// Tokens that one step computes at most where it is for several requests: one for each that generates, the rest from
     /// prompts. Fewer make texts flow more evenly while prompts are read, more read prompts faster. At least
     /// `max_sequences`. `None`: [`BatchOptions::STEP_TOKENS`], or twice `max_sequences` where that is more. A step that only
-    /// reads prompts has as many as [`ContextOptions::ubatch_size`](crate::ContextOptions::ubatch_size) says.
+    /// reads one prompt has as many as [`ContextOptions::ubatch_size`](crate::ContextOptions::ubatch_size) says.
     pub step_tokens: Option<usize>,
     /// Cells of the KV cache, one a token, that all requests and cached prefixes share. At least one request's context.
     /// `None`: as many as four contexts have, or `max_sequences` where that is less.
@@ -131,6 +131,6 @@ pub(crate) struct BatchSizes {
     pub(crate) kept: usize,
     /// Cells of the KV cache.
     pub(crate) cells: usize,
-    /// Tokens of a step in which somebody generates.
+    /// Tokens of a step for several requests.
     pub(crate) mixed_step: usize,
 }

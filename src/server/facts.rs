@@ -54,8 +54,8 @@ pub(super) async fn props(app: &App, name: Option<&str>) -> Result<Answer, Probl
         StatusCode::OK,
         &json!({
             "model": own,
-            "description": loaded.description(),
             "architecture": loaded.gguf().architecture().unwrap_or_default(),
+            "quantisation": loaded.gguf().quantisation(),
             "parameters": loaded.parameters(),
             "tensor_bytes": loaded.tensor_bytes(),
             "devices": loaded.devices(),
@@ -65,8 +65,14 @@ pub(super) async fn props(app: &App, name: Option<&str>) -> Result<Answer, Probl
             "cache_type_k": context.cache_type_k,
             "cache_type_v": context.cache_type_v,
             "chat_template": model.chat_template().source(),
-            "default_generation_settings": app.options.sampling,
+            "default_generation_settings": as_written(&app.options.sampling),
             "build": crate::native_version().to_string(),
         }),
     ))
+}
+
+/// A value whose numbers of single precision are those that somebody wrote: 0.8, not 0.800000011920929.
+fn as_written(value: &impl serde::Serialize) -> serde_json::Value {
+    let text = serde_json::to_string(value).expect("plain data, with strings for keys");
+    serde_json::from_str(&text).expect("written just before")
 }

@@ -340,7 +340,8 @@ async fn settings_that_cannot_work_are_refused() {
     for (options, field) in [
         (BatchOptions::default().with_max_sequences(0), "max_sequences"),
         (BatchOptions::default().with_max_sequences(129), "max_sequences"),
-        (BatchOptions::default().with_step_tokens(15), "step_tokens"),
+        (BatchOptions::default().with_step_tokens(0), "step_tokens"),
+        (BatchOptions::default().with_max_sequences(16).with_step_tokens(15), "step_tokens"),
         (BatchOptions::default().with_kv_cells(63), "kv_cells"),
         (BatchOptions::default().with_max_sequences(100).with_kv_cells(99), "kv_cells"),
     ] {

@@ -2,15 +2,12 @@
 
 import http.server
 import json
-import pathlib
-import shutil
 import signal
-import tempfile
 import threading
 import unittest
 import uuid
 
-from harness import ENDLESS, PATIENCE, SPARK, Server, answer_of, in_threads, main, wait_until
+from harness import PATIENCE, SPARK, Server, answer_of, in_threads, main, wait_until
 
 # The longest that fits: seconds on the fastest machine, and none that a test waits for.
 LONG = {"prompt": "Once upon a time", "max_tokens": 16_000, "temperature": 1, "seed": 1}
@@ -155,25 +152,6 @@ class Worker(unittest.TestCase):
                 name, error = answer_of(waits).named_events[-1]
                 self.assertEqual((name, error["code"]), ("error", "CANCELLED"))
                 self.assertEqual(worker.metric("inferno_requests_at_work"), 1)
-
-    def test_a_model_that_has_no_room_any_more(self):
-        """The worker's model was unloaded, and another one that is in use takes the memory."""
-        with Manager() as manager:
-            with start(manager) as worker:
-                needed = manager.wait_for_call()[1]["vram_bytes"]
-            with tempfile.TemporaryDirectory() as directory:
-                other = shutil.copy(SPARK, pathlib.Path(directory) / "other.gguf")
-                with start(manager, "--models", f"other={other}", "--memory-budget", needed * 5 // 4) as worker:
-                    self.assertEqual(worker.post("/models/unload", {"model": SPARK.stem}).status, 200)
-                    job = {"job_id": "job", "prompt": "a", "max_tokens": 2}
-                    with worker.begin("/v1/completions", {**ENDLESS, "model": "other"}):
-                        worker.at_work(1)
-                        wait_until(lambda: worker.get("/v1/models/other").json["loaded"], "the other model")
-                        refused = worker.post("/execute", job)
-                        self.assertEqual((refused.status, refused.json["code"]), (503, "INSUFFICIENT_VRAM"))
-                        self.assertIn("memory budget", refused.json["message"])
-                    worker.idle()
-                    self.assertEqual(worker.post("/execute", job).named_events[-1][0], "end")
 
     def test_a_deadline_is_an_inference_timeout(self):
         with Manager() as manager, start(manager, "--request-timeout", 0.2) as worker:

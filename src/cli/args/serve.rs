@@ -51,7 +51,7 @@ pub(crate) struct ServerArgs {
     /// a model with a recurrent state or a sliding window].
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     max_sequences: Option<u32>,
-    /// Tokens that a step computes at most while somebody generates [default: 128, or twice --max-sequences].
+    /// Tokens that a step for several requests computes at most [default: 128, or twice --max-sequences].
     #[arg(long, value_name = "TOKENS", value_parser = whole, allow_negative_numbers = true)]
     step_tokens: Option<u32>,
     /// Cells of the KV cache that requests share, one a token [default: those of four contexts].

@@ -54,7 +54,7 @@ struct Plan {
     context: ContextOptions,
     limit: usize,
     sizes: BatchSizes,
-    /// Tokens of a step that only reads prompts.
+    /// Tokens of a step that only reads one prompt.
     step: usize,
 }
 
@@ -552,7 +552,9 @@ fn compose(plan: &Plan, pool: &mut Pool, runs: &mut [Run]) -> Result<Composed> {
         let held = runs[at].held(pool);
         shares.push(Share { run: at, tokens: held..held + 1 });
     }
-    let budget = if shares.is_empty() { plan.step } else { plan.sizes.mixed_step };
+    // nobody waits for the end of a step that reads one prompt, be it long; of others the first is done sooner in short ones
+    let alone = shares.is_empty() && readers.len() == 1;
+    let budget = if alone { plan.step } else { plan.sizes.mixed_step };
     let todo = readers.iter().map(|at| runs[*at].job.tokens.len() - runs[*at].held(pool)).collect();
     for (reader, tokens) in divide(budget - shares.len(), todo) {
         let (run, held) = (readers[reader], runs[readers[reader]].held(pool));

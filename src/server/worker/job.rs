@@ -216,3 +216,20 @@ pub(in crate::server) fn cancel(app: &App, body: &Map<String, Value>) -> Result<
     let running = worker(app).jobs().get(id).map(|job| job.send_replace(true)).is_some();
     Ok(answer(StatusCode::ACCEPTED, &json!({"job_id": id, "running": running})))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_lacks_has_a_code_for_the_model_and_one_for_a_job() {
+        let problem =
+            || Problem::from(Error::OutOfMemory { device: "MTL0".into(), needed: 2, free: Some(1) });
+        assert_eq!(fault(&problem().of_loading())["code"], "INSUFFICIENT_VRAM");
+        assert_eq!(fault(&problem())["code"], "VRAM_OOM");
+        assert_eq!(fault(&problem())["retriable"], true);
+        // what is no lack of memory is what it was
+        let other = Problem::from(Error::ShutDown);
+        assert_eq!(fault(&other.clone().of_loading()), fault(&other));
+    }
+}
