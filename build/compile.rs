@@ -17,12 +17,20 @@ use std::{
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
-/// The x86 kernels for packed weights, each with the instructions that its file is compiled for beyond those before it.
-/// A compiler that does not know them leaves the file's kernels out.
-const PANEL_KERNELS: &[(&str, &[&str])] = &[
-    ("panel/panel-avx2.cpp", &["avx2", "fma", "f16c"]),
+/// The sources of packed weights and of attention, and their x86 kernels, each with the instructions that its file is
+/// compiled for beyond those before it. A compiler that does not know them leaves the file's kernels out.
+type Kernels = &'static [(&'static str, &'static [&'static str])];
+const AVX2: &[&str] = &["avx2", "fma", "f16c"];
+const PANELS: &[&str] = &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"];
+const PANEL_KERNELS: Kernels = &[
+    ("panel/panel-avx2.cpp", AVX2),
     ("panel/panel-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"]),
     ("panel/panel-amx.cpp", &["avx512bf16", "amx-tile", "amx-bf16"]),
+];
+const ATTENTION: &[&str] = &["attention/attention.cpp"];
+const ATTENTION_KERNELS: Kernels = &[
+    ("attention/attention-avx2.cpp", AVX2),
+    ("attention/attention-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq"]),
 ];
 
 pub(crate) fn native(
@@ -77,12 +85,14 @@ pub(crate) fn native(
     objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
 
     // kernels for instruction sets that are looked for at run time; absent where their patch is left out
-    if cpu.join("panel").is_dir() {
-        let files = in_dir(&cpu, &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"]);
-        objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
+    for (files, kernels) in [(PANELS, PANEL_KERNELS), (ATTENTION, ATTENTION_KERNELS)] {
+        if !cpu.join(files[0]).is_file() {
+            continue;
+        }
+        objects.extend(for_cpu_cache.compile(for_cpu(true), in_dir(&cpu, files))?);
         if target.arch == "x86_64" {
             let mut build = for_cpu(true);
-            for (file, features) in PANEL_KERNELS {
+            for (file, features) in kernels {
                 for feature in *features {
                     build.flag_if_supported(format!("-m{feature}"));
                 }

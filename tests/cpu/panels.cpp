@@ -27,6 +27,11 @@
 #include <string>
 #include <vector>
 
+#if defined(AMX_IN_SOFTWARE)
+// panel-amx.cpp with tests/cpu/amx-in-software.h
+extern const panel_kernels panel_kernels_amx_in_software;
+#endif
+
 namespace {
 
 const ggml_type TYPES[] = { GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0 };
@@ -112,10 +117,14 @@ struct activations {
     activations(const panel_kernels & kernels, const matrix & w, std::vector<float> values) : x(std::move(values)) {
         const int    m    = int(x.size() / w.k);
         const size_t size = kernels.act_bytes(w.type, w.k);
-        bytes.resize((m + 31) * size);
+        bytes.resize((m + kernels.block - 1) / kernels.block * kernels.block * size);
         for (int t = 0; t < m; ++t) {
-            kernels.quantise(w.type, &x[t * w.k], w.k, &bytes[t * size]);
-            rows.push_back(&bytes[t * size]);
+            uint8_t * row = &bytes[t / kernels.block * kernels.block * size] + 64 * (t % kernels.block);
+            if (kernels.block == 1) {
+                row = &bytes[t * size];
+            }
+            kernels.quantise(w.type, &x[t * w.k], w.k, row);
+            rows.push_back(row);
         }
     }
 };
@@ -217,7 +226,9 @@ void check(const panel_kernels & kernels) {
             ggmls.add(w, a.x, by_ggml(w, a.x));
             bool same = true;
             for (int t = 0; t < m; ++t) {
-                const auto alone = multiply(kernels, w, a, t, 1);
+                // a block is multiplied from its beginning on
+                const activations row(kernels, w, std::vector<float>(x.begin() + t * k, x.begin() + (t + 1) * k));
+                const auto        alone = multiply(kernels, w, row, 0, 1);
                 same &= memcmp(alone.data(), &y[t * n], n * sizeof(float)) == 0;
             }
             expect(same, name + ": a token's products do not depend on its neighbours");
@@ -390,6 +401,9 @@ int main(int argc, char ** argv) {
         for (auto * kernels = all; *kernels; ++kernels) {
             check(**kernels);
         }
+#if defined(AMX_IN_SOFTWARE)
+        check(panel_kernels_amx_in_software);
+#endif
     } else if (mode == "graph") {
         check_graphs();
     } else if (mode == "time") {

@@ -1,9 +1,10 @@
-// Products of many tokens with AMX: weights become bf16, two panels at a time, and stay in the first-level cache while the
+// Products of many tokens with AMX: weights become bf16, four panels at a time, and stay in the first-level cache while the
 // tokens pass. bf16 and not int8, because scales change every 32 k or sooner: int8 would take a sum out of the tiles and
 // scale it that often, bf16 takes scales and mins while it unpacks.
 //
-// A tile of weights holds 32 k of 16 rows, pairs of k beside each other; a tile of activations 16 tokens of 32 k as they
-// stand in memory, so that the sums come out in the order of the result.
+// A tile of weights holds 32 k of 16 rows, pairs of k beside each other; a tile of activations 16 tokens of 32 k, so that
+// the sums come out in the order of the result. All tiles stand in memory as they are loaded, one stream of lines: rows that
+// are a page apart would be fetched by nobody before they are needed.
 #include "panel-drive.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__) && defined(__AMX_TILE__) && defined(__AMX_BF16__)
@@ -12,14 +13,20 @@
 
 namespace {
 
-// What is unpacked before the tokens pass: 256 k of four panels, 32 KiB. More panels read the activations fewer times.
+// What is unpacked before the tokens pass: DEPTH k of WIDTH panels, 32 KiB. More panels read the activations fewer times.
 #ifndef PANEL_DEPTH
 #    define PANEL_DEPTH 256
 #    define PANEL_WIDTH 4
+#    define PANEL_CHUNK 16
 #endif
 constexpr int DEPTH = PANEL_DEPTH, WIDTH = PANEL_WIDTH;
-// Enough to make up for the unpacking; their sums are 128 KiB.
+// Panels whose products are made before the next DEPTH k are taken up: those k of all tokens are 256 KiB, and come from the
+// second-level cache but for the first WIDTH panels. The sums are 512 KiB.
+constexpr int CHUNK = PANEL_CHUNK;
+// Enough to make up for the unpacking
 constexpr int TOKENS = 512;
+// Tokens that are multiplied at once, and whose activations form a block
+constexpr int BLOCK = 32;
 
 // 4 k of 16 rows, as floats, to two lines of a tile
 INLINE void store_4(const __m512 * f, uint8_t * line) {
@@ -144,86 +151,89 @@ INLINE void configure() {
     _tile_loadconfig(&config);
 }
 
-// c[32 tokens][32 rows] += a[32 tokens][steps * 32 k] * b, whose two panels are `panel` bytes apart. A token of c has
-// the sums of all panels.
-INLINE void multiply(const uint8_t * a, size_t stride, const uint8_t * b, size_t panel, float * c, int steps, bool first) {
-    constexpr int row = WIDTH * PANEL_ROWS, bytes = row * sizeof(float);
+// A tile of sums: 16 tokens of 16 rows.
+typedef float tile_sums[16][PANEL_ROWS];
+
+// c[two panels][two halves of 32 tokens] += a * b over steps * 32 k; the panels of b are `panel` bytes apart.
+INLINE void multiply(const uint8_t * a, const uint8_t * b, size_t panel, tile_sums (*c)[2], int steps, bool first) {
     if (first) {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
     } else {
-        _tile_loadd(0, c, bytes);
-        _tile_loadd(1, c + 16, bytes);
-        _tile_loadd(2, c + 16 * row, bytes);
-        _tile_loadd(3, c + 16 * row + 16, bytes);
+        _tile_loadd(0, c[0][0], 64);
+        _tile_loadd(1, c[1][0], 64);
+        _tile_loadd(2, c[0][1], 64);
+        _tile_loadd(3, c[1][1], 64);
     }
     for (int s = 0; s < steps; ++s) {
-        _tile_loadd(4, a + 64 * s, stride);
+        _tile_loadd(4, a + 2048 * s, 64);
         _tile_loadd(6, b + 1024 * s, 64);
         _tile_loadd(7, b + panel + 1024 * s, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + 16 * stride + 64 * s, stride);
+        _tile_loadd(5, a + 2048 * s + 1024, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, c, bytes);
-    _tile_stored(1, c + 16, bytes);
-    _tile_stored(2, c + 16 * row, bytes);
-    _tile_stored(3, c + 16 * row + 16, bytes);
+    _tile_stored(0, c[0][0], 64);
+    _tile_stored(1, c[1][0], 64);
+    _tile_stored(2, c[0][1], 64);
+    _tile_stored(3, c[1][1], 64);
 }
 
 // Kept by each thread. The lines between keep the two operands from the same places of the caches, which makes loads of
 // tiles four times slower.
 struct alignas(64) scratch {
-    uint8_t weights[WIDTH][DEPTH * 32 + 64];
-    float   sums[TOKENS + 32][WIDTH * PANEL_ROWS];
+    uint8_t   weights[WIDTH][DEPTH * 32 + 64];
+    tile_sums sums[CHUNK / WIDTH][TOKENS / BLOCK][WIDTH][2];
 };
 
 template <class Kernel>
-void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1, const uint8_t * const * act,
+void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1, const uint8_t * act,
               float * const * out, int n) {
     static thread_local scratch s;
-    const size_t  row = n > 1 ? act[1] - act[0] : 0, panel = sizeof(s.weights[0]);
+    const size_t  panel = sizeof(s.weights[0]), block = BLOCK * 2 * k;
     const int64_t tiles = k / Kernel::k_step;
     configure();
-    for (int64_t p = p0; p < p1; p += WIDTH) {
-        const int width = p1 - p < WIDTH ? int(p1 - p) : WIDTH;
+    for (int64_t pc = p0; pc < p1; pc += CHUNK) {
+        const int chunk = p1 - pc < CHUNK ? int(p1 - pc) : CHUNK;
         for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {
             const int depth = k - k0 < DEPTH ? int(k - k0) : DEPTH;
-            for (int i = 0; i < width; ++i) {
-                const uint8_t * w = panels + (p + i) * stride;
-                const uint8_t * d = w + tiles * Kernel::bytes;
-                for (int64_t b = k0 / Kernel::k_step; b * Kernel::k_step < k0 + depth; ++b) {
-                    Kernel::unpack(w + b * Kernel::bytes, d + b * Kernel::tail, s.weights[i] + (b * Kernel::k_step - k0) * 32);
+            for (int g = 0; g < chunk; g += WIDTH) {
+                const int width = chunk - g < WIDTH ? chunk - g : WIDTH;
+                for (int i = 0; i < width; ++i) {
+                    const uint8_t * w = panels + (pc + g + i) * stride;
+                    const uint8_t * d = w + tiles * Kernel::bytes;
+                    for (int64_t b = k0 / Kernel::k_step; b * Kernel::k_step < k0 + depth; ++b) {
+                        Kernel::unpack(w + b * Kernel::bytes, d + b * Kernel::tail, s.weights[i] + (b * Kernel::k_step - k0) * 32);
+                    }
                 }
-            }
-            // the second panel of an odd pair holds what was there before: its sums are not used
-            for (int t = 0; t < n; t += 32) {
-                for (int i = 0; i < width; i += 2) {
-                    multiply(act[0] + t * row + k0 * 2, row, s.weights[i], panel, s.sums[t] + i * PANEL_ROWS, depth / 32, k0 == 0);
+                // the second panel of an odd pair holds what was there before: its sums are not used
+                for (int t = 0; t * BLOCK < n; ++t) {
+                    for (int i = 0; i < width; i += 2) {
+                        multiply(act + t * block + k0 * 2 * BLOCK, s.weights[i], panel, s.sums[g / WIDTH][t] + i, depth / 32, k0 == 0);
+                    }
                 }
             }
         }
-        for (int i = 0; i < width; ++i) {
-            const int64_t r = (p + i) * PANEL_ROWS, rows = n_rows - r < PANEL_ROWS ? n_rows - r : PANEL_ROWS;
+        for (int i = 0; i < chunk; ++i) {
+            const int64_t r = (pc + i) * PANEL_ROWS, rows = n_rows - r < PANEL_ROWS ? n_rows - r : PANEL_ROWS;
             for (int t = 0; t < n; ++t) {
-                memcpy(out[t] + r, s.sums[t] + i * PANEL_ROWS, rows * sizeof(float));
+                memcpy(out[t] + r, s.sums[i / WIDTH][t / BLOCK][i % WIDTH][t % BLOCK / 16][t % 16], rows * sizeof(float));
             }
         }
     }
     _tile_release();
 }
 
-// A line more than the values: a stride that is a multiple of 4 KiB would put all rows of a tile into one set of the cache.
 size_t act_bytes(enum ggml_type, int64_t k) {
-    return (k * 2 + 63) / 64 * 64 + 64;
+    return k * 2;
 }
 
 void quantise(enum ggml_type, const float * x, int64_t k, uint8_t * act) {
-    for (int64_t i = 0; i < k; i += 32, act += 64) {
+    for (int64_t i = 0; i < k; i += 32, act += 64 * BLOCK) {
         _mm512_storeu_si512(act, (__m512i) _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i)));
     }
 }
@@ -232,11 +242,11 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
          const uint8_t * const * act, float * const * out, int n) {
     const size_t stride = panel_bytes(type, k);
     switch (type) {
-        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
+        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
+        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
+        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
+        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
         default:             return;
     }
 }
@@ -245,7 +255,7 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
 
 // From 64 tokens on: bf16 rounds otherwise than the 8-bit activations of the other kernels, and tokens that are decoded
 // together, which are fewer, shall get what each gets alone.
-const panel_kernels panel_kernels_amx = { "AMX_BF16", 64, TOKENS, true, act_bytes, quantise, mul };
+const panel_kernels panel_kernels_amx = { "AMX_BF16", 64, TOKENS, CHUNK, BLOCK, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_amx = {};

@@ -465,7 +465,7 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
 
 }  // namespace
 
-const panel_kernels panel_kernels_avx2 = { "AVX2", 1, PANEL_TOKENS, false, act_bytes, quantise, mul };
+const panel_kernels panel_kernels_avx2 = { "AVX2", 1, PANEL_TOKENS, 0, 1, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_avx2 = {};

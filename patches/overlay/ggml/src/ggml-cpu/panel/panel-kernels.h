@@ -58,11 +58,14 @@ struct panel_kernels {
     int worth_tokens;
     // most tokens that one call of `mul` takes
     int tokens;
-    // whether the rows of activations must follow one another, act_bytes apart, with 31 more behind that may be read
-    bool in_order;
+    // panels of one call: as many as stay in the second-level cache where this is 0
+    int panels;
+    // 1, or how many rows of activations form a block: row r begins 64 * (r % block) bytes into block r / block, a block
+    // being block * act_bytes long, and `mul` takes the rows from the beginning of a block on, the last of which it reads whole
+    int block;
     // bytes of one row of k activations, quantised for weights of this type
     size_t (*act_bytes)(enum ggml_type type, int64_t k);
-    // writes act_bytes(type, k) bytes
+    // writes act_bytes(type, k) bytes, in a block 64 of them every 64 * block bytes
     void (*quantise)(enum ggml_type type, const float * x, int64_t k, uint8_t * act);
     // The products of the panels p0 to p1 with n <= tokens rows of activations. Row r of the matrix goes to
     // out[t][r], for all r below n_rows.

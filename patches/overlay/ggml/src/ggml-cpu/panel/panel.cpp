@@ -24,7 +24,7 @@
 
 namespace {
 
-constexpr size_t ALIGNMENT = 64;
+constexpr size_t LINE = 64;
 constexpr size_t HUGE_PAGE = 2 << 20;
 
 // The fastest kernels of this CPU for so many tokens.
@@ -104,17 +104,30 @@ struct product {
         ids(op->op == GGML_OP_MUL_MAT_ID ? op->src[2] : nullptr),
         dst(op),
         kernels(kernels_for(ids ? ggml_nelements(ids) / w->ne[2] : ggml_nrows(x))),
-        act(GGML_PAD(kernels->act_bytes(w->type, w->ne[0]), 16)),
+        act(GGML_PAD(kernels->act_bytes(w->type, w->ne[0]), kernels->block > 1 ? LINE : 16)),
         panels(panels_of(w->ne[1])) {}
 
     int64_t n_rows() const { return ggml_nrows(x); }
 
-    // Rows are quantised once for each expert that takes them where an expert's rows must follow one another.
-    bool is_sorted() const { return ids && kernels->in_order; }
+    // Rows are quantised once for each expert that takes them where an expert's rows must stand in blocks.
+    bool is_sorted() const { return ids && kernels->block > 1; }
 
     size_t act_size() const {
-        const int64_t rows = is_sorted() ? ggml_nelements(ids) : n_rows();
-        return (rows + (kernels->in_order ? 31 : 0)) * act;
+        const int64_t routed = ids ? ggml_nelements(ids) : 0;
+        // each expert's rows begin a block
+        const int64_t rows = is_sorted() ? routed + std::min(routed, w->ne[2]) * (kernels->block - 1) : n_rows();
+        return GGML_PAD(rows, kernels->block) * act;
+    }
+
+    // The quantised rows, by whole lines: an operand of AMX that straddles two is loaded at half the speed.
+    uint8_t * acts(const ggml_compute_params * params) const {
+        return reinterpret_cast<uint8_t *>(GGML_PAD(reinterpret_cast<uintptr_t>(params->wdata), LINE));
+    }
+
+    // Where row r of the quantised ones begins.
+    size_t place(int64_t r) const {
+        const int64_t in_block = r % kernels->block;
+        return (r - in_block) * act + 64 * in_block;
     }
 
     const float * row_of_x(int64_t r) const {
@@ -138,7 +151,7 @@ struct product {
 constexpr int64_t QUANTISED_BY_ALL = 16384;
 
 bool is_quantised_by_all(const product & of) {
-    return !of.kernels->in_order && of.n_rows() <= of.kernels->tokens && of.n_rows() * of.w->ne[0] <= QUANTISED_BY_ALL;
+    return of.kernels->block == 1 && of.n_rows() <= of.kernels->tokens && of.n_rows() * of.w->ne[0] <= QUANTISED_BY_ALL;
 }
 
 // Below this, weights come from memory as fast as they are multiplied: each thread reads one stream of them.
@@ -147,15 +160,16 @@ constexpr int64_t FEW_TOKENS = 16;
 // Panels that a thread takes at once: they stay in the second-level cache while the tokens pass.
 int64_t panels_at_once(const product & of, int nth, int64_t matrices) {
     const int64_t cached = std::max<int64_t>(1, (192 << 10) / panel_bytes(of.w->type, of.w->ne[0]));
-    const int64_t step = std::clamp<int64_t>(of.panels * matrices / (4 * nth), 1, cached);
+    const int64_t most   = of.kernels->panels ? of.kernels->panels : cached;
+    const int64_t step   = std::clamp<int64_t>(of.panels * matrices / (4 * nth), 1, most);
     // AMX takes four together
-    return of.kernels->in_order ? (step + 3) / 4 * 4 : step;
+    return of.kernels->panels ? (step + 3) / 4 * 4 : step;
 }
 
 void mul_mat(const ggml_compute_params * params, const product & of) {
     const int     ith = params->ith, nth = params->nth;
     const int64_t n = of.n_rows();
-    uint8_t *     acts = static_cast<uint8_t *>(params->wdata);
+    uint8_t *     acts = of.acts(params);
     const auto    run = [&](int64_t p0, int64_t p1) {
         for (int64_t t0 = 0; t0 < n; t0 += of.kernels->tokens) {
             const int       m = int(std::min<int64_t>(of.kernels->tokens, n - t0));
@@ -163,7 +177,7 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
             float *         out[PANEL_MOST_TOKENS];
             for (int t = 0; t < m; ++t) {
                 const int64_t r = t0 + t;
-                act[t] = acts + r * of.act;
+                act[t] = acts + of.place(r);
                 out[t] = of.row_of_dst(r % of.x->ne[1], r / of.x->ne[1] % of.x->ne[2], r / (of.x->ne[1] * of.x->ne[2]));
             }
             of.multiply(0, p0, p1, act, out, m);
@@ -179,7 +193,7 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
     }
 
     for (int64_t r = ith; r < n; r += nth) {
-        of.quantise(r, acts + r * of.act);
+        of.quantise(r, acts + of.place(r));
     }
     if (ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, nth);
@@ -196,18 +210,20 @@ struct routed {
     int32_t slot, token;
 };
 
-// Behind the quantised rows: where each expert's rows begin (one more than experts), then the rows.
+// Behind the quantised rows: where each expert's rows begin (one more than experts), where its quantised rows do, the rows.
 struct routes {
     int64_t * begin;
+    int64_t * acts;
     routed *  rows;
 
-    routes(const product & of, void * wdata) {
-        begin = reinterpret_cast<int64_t *>(static_cast<uint8_t *>(wdata) + of.act_size());
-        rows  = reinterpret_cast<routed *>(begin + of.w->ne[2] + 1);
+    routes(const product & of, uint8_t * quantised) {
+        begin = reinterpret_cast<int64_t *>(quantised + of.act_size());
+        acts  = begin + of.w->ne[2] + 1;
+        rows  = reinterpret_cast<routed *>(acts + of.w->ne[2]);
     }
 
     static size_t bytes(const product & of) {
-        return (of.w->ne[2] + 1) * sizeof(int64_t) + ggml_nelements(of.ids) * sizeof(routed);
+        return (2 * of.w->ne[2] + 1) * sizeof(int64_t) + ggml_nelements(of.ids) * sizeof(routed);
     }
 
     // A counting sort of all (slot, token) by their expert.
@@ -234,14 +250,18 @@ struct routes {
             begin[e] = begin[e - 1];
         }
         begin[0] = 0;
+        for (int64_t e = 0, next = 0; e < n_experts; ++e) {
+            acts[e] = next;
+            next += GGML_PAD(begin[e + 1] - begin[e], of.kernels->block);
+        }
     }
 };
 
 void mul_mat_id(const ggml_compute_params * params, const product & of) {
     const int     ith = params->ith, nth = params->nth;
     const int64_t n_experts = of.w->ne[2], n_routed = ggml_nelements(of.ids);
-    uint8_t *     acts = static_cast<uint8_t *>(params->wdata);
-    const routes  to(of, params->wdata);
+    uint8_t *     acts = of.acts(params);
+    const routes  to(of, acts);
     const auto    row_of = [&](routed at) { return at.token % of.x->ne[2] * of.x->ne[1] + at.slot % of.x->ne[1]; };
 
     if (ith == 0) {
@@ -250,12 +270,15 @@ void mul_mat_id(const ggml_compute_params * params, const product & of) {
     }
     if (of.is_sorted()) {
         ggml_barrier(params->threadpool);
-        for (int64_t i = ith; i < n_routed; i += nth) {
-            of.quantise(row_of(to.rows[i]), acts + i * of.act);
+        for (int64_t i = ith, e = 0; i < n_routed; i += nth) {
+            while (i >= to.begin[e + 1]) {
+                ++e;
+            }
+            of.quantise(row_of(to.rows[i]), acts + of.place(to.acts[e] + i - to.begin[e]));
         }
     } else {
         for (int64_t r = ith; r < of.n_rows(); r += nth) {
-            of.quantise(r, acts + r * of.act);
+            of.quantise(r, acts + of.place(r));
         }
     }
     ggml_barrier(params->threadpool);
@@ -279,7 +302,7 @@ void mul_mat_id(const ggml_compute_params * params, const product & of) {
             float *         out[PANEL_MOST_TOKENS];
             for (int t = 0; t < m; ++t) {
                 const routed at = to.rows[i0 + t];
-                act[t] = acts + (of.is_sorted() ? i0 + t : row_of(at)) * of.act;
+                act[t] = acts + of.place(of.is_sorted() ? to.acts[e] + i0 - to.begin[e] + t : row_of(at));
                 out[t] = of.row_of_dst(at.slot, at.token, 0);
             }
             of.multiply(e, p0, p1, act, out, m);
@@ -296,6 +319,7 @@ class traits : public ggml::cpu::tensor_traits {
         } else if (is_quantised_by_all(of)) {
             size *= n_threads;
         }
+        size += LINE;
         return true;
     }
 
@@ -388,7 +412,7 @@ ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t buft, size_t size) {
     // fewer entries of the translation cache, which a stream of weights goes through once
     const bool huge = size >= HUGE_PAGE;
     void *     data = nullptr;
-    if (posix_memalign(&data, huge ? HUGE_PAGE : ALIGNMENT, GGML_PAD(std::max<size_t>(size, 1), ALIGNMENT)) != 0) {
+    if (posix_memalign(&data, huge ? HUGE_PAGE : LINE, GGML_PAD(std::max<size_t>(size, 1), LINE)) != 0) {
         GGML_LOG_ERROR("%s: failed to allocate %zu bytes\n", __func__, size);
         return nullptr;
     }
@@ -402,7 +426,7 @@ ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t buft, size_t size) {
 }
 
 size_t type_alignment(ggml_backend_buffer_type_t) {
-    return ALIGNMENT;
+    return LINE;
 }
 
 size_t type_alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * w) {

@@ -1,0 +1,52 @@
+// What the parts of an attention share: a task, and what each instruction set provides.
+//
+// Files that implement kernels are compiled for an instruction set that the machine may lack: they include no header
+// with inline functions, whose copies the linker could pick for everyone.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The widest head. Widths are multiples of 16.
+#define ATTENTION_WIDTH 256
+// Rows of a task: a row is one query of one head. They read the same keys and values.
+#define ATTENTION_ROWS 192
+// Keys that are read at once
+#define ATTENTION_KEYS 64
+
+enum attention_type { ATTENTION_F16, ATTENTION_F32, ATTENTION_OTHER };
+
+// Rows of keys or of values: `stride` bytes apart, converted by `to_float` where they are neither halves nor floats.
+struct attention_cells {
+    enum attention_type type;
+    int                 width;
+    const char *        data;
+    size_t              stride;
+    void (*to_float)(const void * x, float * y, int64_t n);
+};
+
+struct attention_task {
+    struct attention_cells keys, values;
+    int64_t                n_keys;
+    int                    queries, heads;
+    // pointers are to the first query and head, strides in bytes
+    const char *  q;
+    size_t        q_query, q_head;
+    const char *  mask;         // halves, a row for each query; may be null
+    size_t        mask_query;
+    char *        out;
+    size_t        out_query, out_head;
+    const float * slopes;       // of each head, by which the mask is multiplied
+    const float * sinks;        // of each head; may be null
+    float         scale;
+    float         softcap;      // 0 for none
+};
+
+struct attention_kernels {
+    const char * name;
+    void (*run)(const struct attention_task * task);
+};
+
+// Without a name where the compiler does not know the instructions; x86-64 only.
+extern const attention_kernels attention_kernels_avx2;
+extern const attention_kernels attention_kernels_avx512;
