@@ -26,6 +26,7 @@ const PANEL_KERNELS: Kernels = &[
     ("panel/panel-avx2.cpp", AVX2),
     ("panel/panel-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"]),
     ("panel/panel-amx.cpp", &["avx512bf16", "amx-tile", "amx-bf16"]),
+    ("panel/panel-amx-int8.cpp", &["amx-int8"]),
 ];
 const ATTENTION: &[&str] = &["attention/attention.cpp"];
 const ATTENTION_KERNELS: Kernels = &[

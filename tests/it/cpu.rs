@@ -1,7 +1,13 @@
 //! The CPU's packed weights: chosen where there are kernels, as exact as ggml's, and the same for any number of threads.
 
 use inferno::{ContextOptions, LoadOptions, LoadedModel, Session, Tokenize};
-use std::{env, fs, ops::ControlFlow, path::Path, process::Command, sync::Arc};
+use std::{
+    env, fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 /// Whether this CPU has kernels for packed weights.
 fn has_kernels() -> bool {
@@ -59,34 +65,88 @@ fn packed_weights_predict_as_those_of_the_file() {
     assert_eq!(with.to_bits(), nats(&packed, 1).to_bits(), "one thread and two");
 }
 
-/// Every kernel against sums in double precision, and the graphs with one to eight threads: tests/cpu/panels.cpp.
-#[test]
-fn panel_kernels_are_as_exact_as_ggmls() {
-    let tree = Path::new(env!("NATIVE_STAGED_TREE"));
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("panels");
-    let flags = inferno::native_version().flags;
-    let compiled = Command::new(env::var_os("CXX").unwrap_or_else(|| "c++".into()))
-        .args(["-std=c++17", "-O1", "-w", "-o"])
-        .arg(&program)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cpu/panels.cpp"))
-        .args(
-            ["ggml/include", "ggml/src", "ggml/src/ggml-cpu"]
-                .map(|dir| format!("-I{}", tree.join(dir).display())),
-        )
-        .arg(tree.parent().unwrap().join("libinferno_llama.a"))
-        .args(flags.contains("OpenMP").then_some("-lgomp"))
-        .args(if cfg!(target_os = "macos") {
+/// Compiles a program of `tests/cpu` against the staged sources and the library.
+fn compiled(name: &str, program: &str, arguments: &[&str]) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(program);
+    let library = Path::new(env!("NATIVE_STAGED_TREE")).parent().unwrap().join("libinferno_llama.a");
+    compile(&[&format!("tests/cpu/{name}.cpp"), "-o", path(&program)], arguments, &{
+        let mut linked = vec![path(&library)];
+        if inferno::native_version().flags.contains("OpenMP") {
+            linked.push("-lgomp");
+        }
+        linked.extend(if cfg!(target_os = "macos") {
             &["-framework", "Accelerate"][..]
         } else {
             &["-lm", "-lpthread", "-ldl"]
-        })
+        });
+        linked
+    });
+    program
+}
+
+fn compile(what: &[&str], arguments: &[&str], after: &[&str]) {
+    let tree = Path::new(env!("NATIVE_STAGED_TREE"));
+    let includes = ["ggml/include", "ggml/src", "ggml/src/ggml-cpu"];
+    let compiled = Command::new(env::var_os("CXX").unwrap_or_else(|| "c++".into()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["-std=c++17", "-w"])
+        .args(includes.map(|dir| format!("-I{}", tree.join(dir).display())))
+        .args(arguments)
+        .args(what)
+        .args(after)
         .output()
         .unwrap();
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    for mode in ["check", "graph"] {
-        let ran = Command::new(&program).arg(mode).env("OMP_WAIT_POLICY", "passive").output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success(), "{mode}: {:?}\n{said}", ran.status);
-        assert!(said.contains(if has_kernels() { "all hold" } else { "no kernels" }), "{said}");
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("the target directory is UTF-8")
+}
+
+/// Runs a program of `tests/cpu`, which must say that all holds, or that this CPU has no kernels.
+fn all_hold(program: &Path, mode: &str) {
+    let ran = Command::new(program).arg(mode).env("OMP_WAIT_POLICY", "passive").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{mode}: {:?}\n{said}", ran.status);
+    assert!(said.contains(if has_kernels() { "all hold" } else { "no kernels" }), "{said}");
+}
+
+/// Every kernel against sums in double precision, and the graphs with one to eight threads: tests/cpu/panels.cpp.
+#[test]
+fn panel_kernels_are_as_exact_as_ggmls() {
+    let program = compiled("panels", "panels", &["-O1"]);
+    all_hold(&program, "check");
+    all_hold(&program, "graph");
+}
+
+/// The kernels for AMX, on a CPU without: their tile instructions are replaced by tests/cpu/amx-in-software.h.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn amx_kernels_are_as_exact_as_ggmls() {
+    if !std::arch::is_x86_feature_detected!("avx512bf16") || !std::arch::is_x86_feature_detected!("avx512vnni") {
+        return;
+    }
+    let mut flags = vec!["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"];
+    flags.extend(["-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-O2", "-c"]);
+    flags.extend(["-include", "tests/cpu/amx-in-software.h"]);
+    flags.push("-Dpanel_kernels_amx=panel_kernels_amx_in_software");
+    flags.push("-Dpanel_kernels_amx_int8=panel_kernels_amx_int8_in_software");
+    let objects = ["panel-amx", "panel-amx-int8"].map(|name| {
+        let sources = Path::new(env!("NATIVE_STAGED_TREE")).join("ggml/src/ggml-cpu/panel");
+        let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.o"));
+        compile(&[path(&sources.join(format!("{name}.cpp"))), "-o", path(&object)], &flags, &[]);
+        object
+    });
+    let arguments = ["-O1", "-DAMX_IN_SOFTWARE", path(&objects[0]), path(&objects[1])];
+    let program = compiled("panels", "panels-amx", &arguments);
+    all_hold(&program, "check");
+    all_hold(&program, "graph");
+}
+
+/// Attention over a prompt against sums in double precision, with one to eight threads: tests/cpu/attention.cpp.
+#[test]
+fn attention_is_as_exact_as_ggmls() {
+    if has_kernels() {
+        all_hold(&compiled("attention", "attention", &["-O1"]), "check");
     }
 }

@@ -9,6 +9,7 @@
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__) && defined(__AMX_TILE__) && defined(__AMX_BF16__)
 
+#include "panel-amx.h"
 #include "panel-avx512.h"
 
 namespace {
@@ -131,26 +132,6 @@ struct q8_0 {
     }
 };
 
-struct tile_config {
-    uint8_t  palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t  rows[16];
-};
-
-// All eight tiles: 16 rows of 64 bytes. The barrier keeps the stores, which GCC 12 removes: it does not know that the
-// instruction reads them.
-INLINE void configure() {
-    alignas(64) tile_config config;
-    memset(&config, 0, sizeof(config));
-    config.palette = 1;
-    for (int i = 0; i < 8; ++i) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = 16;
-    }
-    __asm__ volatile("" : : "r"(&config) : "memory");
-    _tile_loadconfig(&config);
-}
-
 // A tile of sums: 16 tokens of 16 rows.
 typedef float tile_sums[16][PANEL_ROWS];
 
@@ -196,7 +177,8 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
     static thread_local scratch s;
     const size_t  panel = sizeof(s.weights[0]), block = BLOCK * 2 * k;
     const int64_t tiles = k / Kernel::k_step;
-    configure();
+    // all of 16 rows of 64 bytes
+    configure({ { { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 } } });
     for (int64_t pc = p0; pc < p1; pc += CHUNK) {
         const int chunk = p1 - pc < CHUNK ? int(p1 - pc) : CHUNK;
         for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {

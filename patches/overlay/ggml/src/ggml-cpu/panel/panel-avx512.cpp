@@ -8,49 +8,9 @@
 
 namespace {
 
-// Activations for Q4_K and Q5_K: 256 values, their scale, and the sums of each 32 as pairs of 16 bits in the order in
-// which the bytes of the mins come: (0, 2), (1, 3), (4, 6), (5, 7).
-constexpr int BLOCK_MIN = 256 + 16 + 16;
-// For Q6_K: 256 values, their scale, and -32 times the sums of each 16.
-constexpr int BLOCK_Q6 = 256 + 16 + 64;
-// For Q4_0 and Q8_0: 32 values, their scale, and -8 or -128 times their sum.
-constexpr int BLOCK_32 = 32 + 4 + 4;
-
-// four bytes in every lane
-INLINE __m512i lanes(const void * p) {
-    int v;
-    memcpy(&v, p, 4);
-    return _mm512_set1_epi32(v);
-}
-
-INLINE __m512 everywhere(const void * p) {
-    float v;
-    memcpy(&v, p, 4);
-    return _mm512_set1_ps(v);
-}
-
 INLINE void fetch(const uint8_t * p, int ahead) {
     if (ahead) {
         _mm_prefetch((const char *) p + ahead, _MM_HINT_T0);
-    }
-}
-
-// The end of a tile of Q4_K and Q5_K: c += da (d sum - dmin mins), sum being scaled already.
-template <int T> INLINE void add_with_mins(const uint8_t * s, const uint8_t * const * act, const __m512 * sum, float (*c)[16]) {
-    const __m512i low = _mm512_set1_epi16(0xff);
-    const packed_scales x = scales_of(s);
-    const __m512i m02 = _mm512_and_si512(x.mins[0], low), m13 = _mm512_srli_epi16(x.mins[0], 8);
-    const __m512i m46 = _mm512_and_si512(x.mins[1], low), m57 = _mm512_srli_epi16(x.mins[1], 8);
-    const __m512 d = halves(s + 192), dmin = halves(s + 224);
-#pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) {
-        const uint8_t * b = act[t] + 272;
-        __m512i mins = _mm512_madd_epi16(m02, lanes(b));
-        mins = _mm512_dpwssd_epi32(mins, m13, lanes(b + 4));
-        mins = _mm512_dpwssd_epi32(mins, m46, lanes(b + 8));
-        mins = _mm512_dpwssd_epi32(mins, m57, lanes(b + 12));
-        const __m512 v = _mm512_fnmadd_ps(dmin, _mm512_cvtepi32_ps(mins), _mm512_mul_ps(d, sum[t]));
-        _mm512_store_ps(c[t], _mm512_fmadd_ps(v, everywhere(act[t] + 256), _mm512_load_ps(c[t])));
     }
 }
 

@@ -20,12 +20,12 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 
-// The CPU's word (leaf 7: bits 22 and 24 of edx) and the system's leave: Linux enlarges a thread's state on request.
+// The CPU's word (leaf 7: bits 22, 24 and 25 of edx) and the system's leave: Linux enlarges a thread's state on request.
 bool has_amx() {
 #    if defined(__linux__)
     unsigned a, b, c, d;
-    const unsigned bf16 = 1u << 22, tiles = 1u << 24;
-    if (!has_avx512() || !__builtin_cpu_supports("avx512bf16") || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bf16) || !(d & tiles)) {
+    const unsigned bf16 = 1u << 22, tiles = 1u << 24, int8 = 1u << 25;
+    if (!has_avx512() || !__builtin_cpu_supports("avx512bf16") || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tiles | int8)) != (bf16 | tiles | int8)) {
         return false;
     }
     const int request_permission = 0x1023, tile_data = 18;
@@ -37,7 +37,7 @@ bool has_amx() {
 #endif
 
 struct list {
-    const panel_kernels * kernels[4] = {};
+    const panel_kernels * kernels[5] = {};
 
     list() {
 #if defined(__x86_64__)
@@ -45,7 +45,7 @@ struct list {
         const struct {
             bool there;
             const panel_kernels * kernels;
-        } all[] = { { has_amx(), &panel_kernels_amx }, { has_avx512(), &panel_kernels_avx512 }, { has_avx2(), &panel_kernels_avx2 } };
+        } all[] = { { has_amx(), &panel_kernels_amx }, { has_amx(), &panel_kernels_amx_int8 }, { has_avx512(), &panel_kernels_avx512 }, { has_avx2(), &panel_kernels_avx2 } };
         int n = 0;
         for (const auto & one : all) {
             if (one.there && one.kernels->name) {

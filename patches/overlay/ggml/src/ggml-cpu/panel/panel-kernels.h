@@ -76,4 +76,5 @@ struct panel_kernels {
 // Without a name where the compiler does not know the instructions; x86-64 only.
 extern const panel_kernels panel_kernels_avx2;
 extern const panel_kernels panel_kernels_avx512;
+extern const panel_kernels panel_kernels_amx_int8;
 extern const panel_kernels panel_kernels_amx;
