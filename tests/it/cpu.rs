@@ -123,7 +123,9 @@ fn panel_kernels_are_as_exact_as_ggmls() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn amx_kernels_are_as_exact_as_ggmls() {
-    if !std::arch::is_x86_feature_detected!("avx512bf16") || !std::arch::is_x86_feature_detected!("avx512vnni") {
+    if !std::arch::is_x86_feature_detected!("avx512bf16")
+        || !std::arch::is_x86_feature_detected!("avx512vnni")
+    {
         return;
     }
     let mut flags = vec!["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"];
