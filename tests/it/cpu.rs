@@ -19,8 +19,10 @@ fn has_kernels() -> bool {
     return false;
 }
 
-fn load(repack: bool) -> Arc<LoadedModel> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/spark-7m-q8_0.gguf");
+/// The built-in model.
+const SPARK: &str = "models/spark-7m-q8_0.gguf";
+
+fn load(file: &Path, repack: bool) -> Arc<LoadedModel> {
     let mut options = LoadOptions::default();
     options.repack = repack;
     LoadedModel::load(file, &options, |_| ControlFlow::Continue(())).unwrap()
@@ -58,11 +60,21 @@ fn nats(model: &Arc<LoadedModel>, threads: usize) -> f64 {
 
 #[test]
 fn packed_weights_predict_as_those_of_the_file() {
-    let packed = load(true);
-    let (with, without) = (nats(&packed, 2), nats(&load(false), 2));
-    // 200 tokens; both round activations to eight bits, ggml their scales to halves as well
-    assert!((with - without).abs() < 1e-2, "nats a token: {with} packed, {without} as the file has them");
-    assert_eq!(with.to_bits(), nats(&packed, 1).to_bits(), "one thread and two");
+    let program = compiled("requantise", "requantise", &["-O1"]);
+    for kind in ["q4_k_m", "q5_k_m", "q6_k", "q8_0", "q4_0"] {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("spark-{kind}.gguf"));
+        let made = Command::new(&program)
+            .args([Path::new(env!("CARGO_MANIFEST_DIR")).join(SPARK).as_path(), &file])
+            .arg(kind)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{kind}: {}", String::from_utf8_lossy(&made.stderr));
+        let packed = load(&file, true);
+        let (with, without) = (nats(&packed, 2), nats(&load(&file, false), 2));
+        // 200 tokens; both round activations to eight bits, ggml their scales to halves as well
+        assert!((with - without).abs() < 1e-2, "{kind}: nats a token: {with} packed, {without} not");
+        assert_eq!(with.to_bits(), nats(&packed, 1).to_bits(), "{kind}: one thread and two");
+    }
 }
 
 /// Compiles a program of `tests/cpu` against the staged sources and the library.

@@ -243,10 +243,10 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
             }
         }
         for (int i = 0; i < width; ++i) {
-            const int64_t r = (p + i) * PANEL_ROWS, rows = n_rows - r < PANEL_ROWS ? n_rows - r : PANEL_ROWS;
+            const int64_t r = (p + i) * PANEL_ROWS;
             for (int t = 0; t < n; ++t) {
                 const int g = t < (groups - 1) * GROUP ? t / GROUP : groups - 1, t0 = g < groups - 1 ? g * GROUP : n - GROUP;
-                memcpy(out[t] + r, c[i][g * GROUP + t - t0], rows * sizeof(float));
+                panel_store(out[t] + r, c[i][g * GROUP + t - t0], n_rows - r);
             }
         }
     }

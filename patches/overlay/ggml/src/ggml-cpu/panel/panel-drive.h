@@ -21,6 +21,15 @@
 
 namespace {
 
+// The sums of one token, of the rows that a panel has.
+static inline void panel_store(float * out, const float * sums, int64_t rows) {
+    if (rows >= PANEL_ROWS) {
+        memcpy(out, sums, PANEL_ROWS * sizeof(float));
+    } else {
+        memcpy(out, sums, rows * sizeof(float));
+    }
+}
+
 template <class Kernel, int T> struct panel_group {
     static inline void run(int n, const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16],
                            int ahead) {
@@ -58,9 +67,8 @@ void panel_mul(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows,
                 a[t] += Kernel::act_block;
             }
         }
-        const int64_t rows = n_rows - p * PANEL_ROWS < PANEL_ROWS ? n_rows - p * PANEL_ROWS : PANEL_ROWS;
         for (int t = 0; t < n; ++t) {
-            memcpy(out[t] + p * PANEL_ROWS, c[t], rows * sizeof(float));
+            panel_store(out[t] + p * PANEL_ROWS, c[t], n_rows - p * PANEL_ROWS);
         }
     }
 }
