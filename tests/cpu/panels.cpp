@@ -141,6 +141,12 @@ struct activations {
     }
 };
 
+// What a call of `mul` borrows.
+void * lent() {
+    alignas(64) static uint8_t scratch[1 << 20];
+    return scratch;
+}
+
 std::vector<float> multiply(const panel_kernels & kernels, const matrix & w, const activations & a, int first, int m) {
     std::vector<float>   y(m * w.n, std::numeric_limits<float>::quiet_NaN());
     std::vector<float *> out;
@@ -148,8 +154,8 @@ std::vector<float> multiply(const panel_kernels & kernels, const matrix & w, con
         out.push_back(&y[t * w.n]);
     }
     const int64_t panels = (w.n + 15) / 16, middle = panels / 2;
-    kernels.mul(w.type, w.panels.data(), w.k, w.n, 0, middle, &a.rows[first], out.data(), m);
-    kernels.mul(w.type, w.panels.data(), w.k, w.n, middle, panels, &a.rows[first], out.data(), m);
+    kernels.mul(w.type, w.panels.data(), w.k, w.n, 0, middle, &a.rows[first], out.data(), m, lent());
+    kernels.mul(w.type, w.panels.data(), w.k, w.n, middle, panels, &a.rows[first], out.data(), m, lent());
     return y;
 }
 
@@ -388,7 +394,7 @@ void time(const panel_kernels & kernels, int64_t n, int64_t k) {
             for (int round = 0; round < 3; ++round) {
                 const double start = seconds();
                 for (int i = 0; i < times; ++i) {
-                    kernels.mul(type, (const uint8_t *) memory + i * w.panels.size(), k, n, 0, (n + 15) / 16, a.rows.data(), out.data(), m);
+                    kernels.mul(type, (const uint8_t *) memory + i * w.panels.size(), k, n, 0, (n + 15) / 16, a.rows.data(), out.data(), m, lent());
                 }
                 best = std::min(best, seconds() - start);
             }

@@ -13,20 +13,7 @@
 
 namespace {
 
-constexpr int KEYS = ATTENTION_KEYS, ROWS = ATTENTION_ROWS;
-// Rows that are multiplied at once
-constexpr int GROUP = 6;
-
-// Kept by each thread.
-struct alignas(64) attention_scratch {
-    float keys[ATTENTION_WIDTH][KEYS];      // one column a key
-    float values[KEYS][ATTENTION_WIDTH];    // one row a value, `width` apart
-    float plain[KEYS][ATTENTION_WIDTH];
-    float q[ROWS][ATTENTION_WIDTH];         // `width` apart, as is `out`
-    float out[ROWS][ATTENTION_WIDTH];
-    float most[ROWS], sum[ROWS];
-    float weights[GROUP][KEYS];
-};
+constexpr int KEYS = ATTENTION_KEYS, ROWS = ATTENTION_ROWS, GROUP = ATTENTION_GROUP;
 
 const float MINUS_INFINITY = -__builtin_inff();
 
@@ -200,8 +187,8 @@ template <class V> void transpose(const float * rows, int width, float (*columns
     }
 }
 
-template <class V> void run_attention(const attention_task * task) {
-    static thread_local attention_scratch s;
+template <class V> void run_attention(const attention_task * task, attention_scratch * scratch) {
+    attention_scratch & s = *scratch;
     const attention_task & t = *task;
     const int dk = t.keys.width, dv = t.values.width, rows = t.queries * t.heads, padded = (rows + GROUP - 1) / GROUP * GROUP;
     float * const q = s.q[0], * const out = s.out[0], * const values = s.values[0];

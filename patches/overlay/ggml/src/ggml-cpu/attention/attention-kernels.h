@@ -11,6 +11,8 @@
 #define ATTENTION_WIDTH 256
 // Rows of a task: a row is one query of one head. They read the same keys and values.
 #define ATTENTION_ROWS 192
+// Rows that are multiplied at once
+#define ATTENTION_GROUP 6
 // Keys that are read at once
 #define ATTENTION_KEYS 64
 
@@ -42,9 +44,21 @@ struct attention_task {
     float         softcap;      // 0 for none
 };
 
+// What a thread lends.
+struct attention_scratch {
+    float keys[ATTENTION_WIDTH][ATTENTION_KEYS];      // one column a key
+    float values[ATTENTION_KEYS][ATTENTION_WIDTH];    // one row a value, `width` apart
+    float plain[ATTENTION_KEYS][ATTENTION_WIDTH];
+    float q[ATTENTION_ROWS][ATTENTION_WIDTH];         // `width` apart, as is `out`
+    float out[ATTENTION_ROWS][ATTENTION_WIDTH];
+    float most[ATTENTION_ROWS], sum[ATTENTION_ROWS];
+    float weights[ATTENTION_GROUP][ATTENTION_KEYS];
+};
+
 struct attention_kernels {
     const char * name;
-    void (*run)(const struct attention_task * task);
+    // borrows attention_scratch, 64 bytes of which begin a line: not thread_local, which is carved from every thread's stack
+    void (*run)(const struct attention_task * task, struct attention_scratch * scratch);
 };
 
 // Without a name where the compiler does not know the instructions; x86-64 only.

@@ -56,18 +56,32 @@ void slopes_of(float max_bias, int64_t n_heads, int64_t first, int n, float * sl
     }
 }
 
+// Null where there are none for the operation.
+const attention_kernels * kernels_for(const ggml_tensor * op) {
+    static const attention_kernels * const kernels = find_kernels();
+    const ggml_tensor * q = op->src[0], * k = op->src[1], * v = op->src[2], * mask = op->src[3];
+    if (q->ne[1] < MANY_QUERIES || q->type != GGML_TYPE_F32 || !is_readable(k) || !is_readable(v) || k->ne[2] != v->ne[2] ||
+        k->ne[3] != v->ne[3]) {
+        return nullptr;
+    }
+    return mask && (mask->type != GGML_TYPE_F16 || mask->ne[2] != 1) ? nullptr : kernels;
+}
+
+constexpr size_t LINE = 64, SCRATCH = GGML_PAD(sizeof(attention_scratch), LINE);
+
 }  // namespace
 
+size_t ggml_cpu_attention_work_size(int n_threads, const ggml_tensor * op) {
+    return kernels_for(op) ? LINE + n_threads * SCRATCH : 0;
+}
+
 bool ggml_cpu_attention(const ggml_compute_params * params, ggml_tensor * op) {
-    static const attention_kernels * const kernels = find_kernels();
+    const attention_kernels * const kernels = kernels_for(op);
     const ggml_tensor * q = op->src[0], * k = op->src[1], * v = op->src[2], * mask = op->src[3], * sinks = op->src[4];
-    if (!kernels || params->use_ref || q->ne[1] < MANY_QUERIES || q->type != GGML_TYPE_F32 || !is_readable(k) || !is_readable(v) ||
-        k->ne[2] != v->ne[2] || k->ne[3] != v->ne[3]) {
+    if (!kernels || params->use_ref) {
         return false;
     }
-    if (mask && (mask->type != GGML_TYPE_F16 || mask->ne[2] != 1)) {
-        return false;
-    }
+    auto * const scratch = reinterpret_cast<attention_scratch *>(GGML_PAD(reinterpret_cast<uintptr_t>(params->wdata), LINE) + params->ith * SCRATCH);
     GGML_ASSERT(q->nb[0] == sizeof(float) && op->nb[0] == sizeof(float));
     float scale, max_bias, softcap;
     memcpy(&scale, op->op_params, sizeof(float));
@@ -111,7 +125,7 @@ bool ggml_cpu_attention(const ggml_compute_params * params, ggml_tensor * op) {
         task.sinks      = sinks ? static_cast<const float *>(sinks->data) + i2 : nullptr;
         task.scale      = softcap == 0 ? scale : scale / softcap;
         task.softcap    = softcap;
-        kernels->run(&task);
+        kernels->run(&task, scratch);
     }
     return true;
 }

@@ -176,7 +176,7 @@ struct q8_0 {
     }
 };
 
-// Kept by each thread: two panels' bytes and sums.
+// Two panels' bytes and sums.
 struct alignas(64) scratch {
     uint8_t   weights[2][256 * PANEL_ROWS + 64];
     part_sums sums[2][16];
@@ -211,8 +211,7 @@ template <class Kernel> INLINE void multiply(const uint8_t * a, size_t stride, s
 
 template <class Kernel>
 void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1, const uint8_t * const * act,
-              float * const * out, int n) {
-    static thread_local scratch s;
+              float * const * out, int n, scratch & s) {
     const int64_t tiles = k / Kernel::k_step;
     const int     groups = (n + GROUP - 1) / GROUP;
     const size_t  row = act[1] - act[0];
@@ -262,29 +261,30 @@ void quantise(enum ggml_type type, const float * x, int64_t k, uint8_t * act) {
 }
 
 void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
-         const uint8_t * const * act, float * const * out, int n) {
+         const uint8_t * const * act, float * const * out, int n, void * lent) {
     // an expert may have few tokens, and any
     bool in_order = n >= GROUP;
     for (int t = 2; in_order && t < n; ++t) {
         in_order = act[t] - act[t - 1] == act[1] - act[0];
     }
     if (!in_order) {
-        return panel_kernels_avx512.mul(type, panels, k, n_rows, p0, p1, act, out, n);
+        return panel_kernels_avx512.mul(type, panels, k, n_rows, p0, p1, act, out, n, nullptr);
     }
+    scratch &    s = *static_cast<scratch *>(lent);
     const size_t stride = panel_bytes(type, k);
     switch (type) {
-        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
-        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act, out, n);
+        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
+        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
+        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
+        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
+        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
         default:             return;
     }
 }
 
 }  // namespace
 
-const panel_kernels panel_kernels_amx_int8 = { "AMX_INT8", GROUP, PANEL_TOKENS, 0, 1, act_bytes, quantise, mul };
+const panel_kernels panel_kernels_amx_int8 = { "AMX_INT8", GROUP, PANEL_TOKENS, sizeof(scratch), 0, 1, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_amx_int8 = {};

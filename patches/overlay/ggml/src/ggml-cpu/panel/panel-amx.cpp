@@ -164,7 +164,7 @@ INLINE void multiply(const uint8_t * a, const uint8_t * b, size_t panel, tile_su
     _tile_stored(3, c[1][1], 64);
 }
 
-// Kept by each thread. The lines between keep the two operands from the same places of the caches, which makes loads of
+// The lines between keep the two operands from the same places of the caches, which makes loads of
 // tiles four times slower.
 struct alignas(64) scratch {
     uint8_t   weights[WIDTH][DEPTH * 32 + 64];
@@ -173,8 +173,7 @@ struct alignas(64) scratch {
 
 template <class Kernel>
 void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1, const uint8_t * act,
-              float * const * out, int n) {
-    static thread_local scratch s;
+              float * const * out, int n, scratch & s) {
     const size_t  panel = sizeof(s.weights[0]), block = BLOCK * 2 * k;
     const int64_t tiles = k / Kernel::k_step;
     // all of 16 rows of 64 bytes
@@ -221,14 +220,15 @@ void quantise(enum ggml_type, const float * x, int64_t k, uint8_t * act) {
 }
 
 void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
-         const uint8_t * const * act, float * const * out, int n) {
+         const uint8_t * const * act, float * const * out, int n, void * lent) {
+    scratch &    s = *static_cast<scratch *>(lent);
     const size_t stride = panel_bytes(type, k);
     switch (type) {
-        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
-        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
-        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
-        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
-        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n);
+        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n, s);
+        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n, s);
+        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act[0], out, n, s);
+        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n, s);
+        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act[0], out, n, s);
         default:             return;
     }
 }
@@ -237,7 +237,7 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
 
 // From 64 tokens on: bf16 rounds otherwise than the 8-bit activations of the other kernels, and tokens that are decoded
 // together, which are fewer, shall get what each gets alone.
-const panel_kernels panel_kernels_amx = { "AMX_BF16", 64, TOKENS, CHUNK, BLOCK, act_bytes, quantise, mul };
+const panel_kernels panel_kernels_amx = { "AMX_BF16", 64, TOKENS, sizeof(scratch), CHUNK, BLOCK, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_amx = {};

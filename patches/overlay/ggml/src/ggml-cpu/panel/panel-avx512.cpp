@@ -274,7 +274,7 @@ void quantise(enum ggml_type type, const float * x, int64_t k, uint8_t * act) {
 }
 
 void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
-         const uint8_t * const * act, float * const * out, int n) {
+         const uint8_t * const * act, float * const * out, int n, void *) {
     const size_t stride = panel_bytes(type, k);
     switch (type) {
         case GGML_TYPE_Q4_K: return panel_mul<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n);
@@ -288,7 +288,7 @@ void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows,
 
 }  // namespace
 
-const panel_kernels panel_kernels_avx512 = { "AVX512_VNNI", 1, PANEL_TOKENS, 0, 1, act_bytes, quantise, mul };
+const panel_kernels panel_kernels_avx512 = { "AVX512_VNNI", 1, PANEL_TOKENS, 0, 0, 1, act_bytes, quantise, mul };
 
 #else
 const panel_kernels panel_kernels_avx512 = {};

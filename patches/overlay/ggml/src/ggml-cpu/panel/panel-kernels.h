@@ -58,6 +58,8 @@ struct panel_kernels {
     int worth_tokens;
     // most tokens that one call of `mul` takes
     int tokens;
+    // bytes that each thread lends to `mul`, at the beginning of a line. Not thread_local: that is carved from every thread's stack.
+    size_t scratch;
     // panels of one call: as many as stay in the second-level cache where this is 0
     int panels;
     // 1, or how many rows of activations form a block: row r begins 64 * (r % block) bytes into block r / block, a block
@@ -70,7 +72,7 @@ struct panel_kernels {
     // The products of the panels p0 to p1 with n <= tokens rows of activations. Row r of the matrix goes to
     // out[t][r], for all r below n_rows.
     void (*mul)(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
-                const uint8_t * const * act, float * const * out, int n);
+                const uint8_t * const * act, float * const * out, int n, void * scratch);
 };
 
 // Without a name where the compiler does not know the instructions; x86-64 only.

@@ -119,10 +119,16 @@ struct product {
         return GGML_PAD(rows, kernels->block) * act;
     }
 
-    // The quantised rows, by whole lines: an operand of AMX that straddles two is loaded at half the speed.
-    uint8_t * acts(const ggml_compute_params * params) const {
-        return reinterpret_cast<uint8_t *>(GGML_PAD(reinterpret_cast<uintptr_t>(params->wdata), LINE));
+    // What the kernels borrow of each thread
+    size_t scratch() const { return GGML_PAD(kernels->scratch, LINE); }
+
+    // The work memory by whole lines: an operand of AMX that straddles two is loaded at half the speed. First what each thread lends.
+    uint8_t * lent(const ggml_compute_params * params) const {
+        return reinterpret_cast<uint8_t *>(GGML_PAD(reinterpret_cast<uintptr_t>(params->wdata), LINE)) + params->ith * scratch();
     }
+
+    // The quantised rows behind it
+    uint8_t * acts(const ggml_compute_params * params) const { return lent(params) + (params->nth - params->ith) * scratch(); }
 
     // Where row r of the quantised ones begins.
     size_t place(int64_t r) const {
@@ -141,9 +147,9 @@ struct product {
 
     void quantise(int64_t r, uint8_t * to) const { kernels->quantise(w->type, row_of_x(r), w->ne[0], to); }
 
-    void multiply(int64_t matrix, int64_t p0, int64_t p1, const uint8_t * const * acts, float * const * out, int n) const {
+    void multiply(int64_t matrix, int64_t p0, int64_t p1, const uint8_t * const * acts, float * const * out, int n, void * lent) const {
         const uint8_t * panels = static_cast<const uint8_t *>(w->data) + matrix * matrix_bytes(w);
-        kernels->mul(w->type, panels, w->ne[0], w->ne[1], p0, p1, acts, out, n);
+        kernels->mul(w->type, panels, w->ne[0], w->ne[1], p0, p1, acts, out, n, lent);
     }
 };
 
@@ -180,7 +186,7 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
                 act[t] = acts + of.place(r);
                 out[t] = of.row_of_dst(r % of.x->ne[1], r / of.x->ne[1] % of.x->ne[2], r / (of.x->ne[1] * of.x->ne[2]));
             }
-            of.multiply(0, p0, p1, act, out, m);
+            of.multiply(0, p0, p1, act, out, m, of.lent(params));
         }
     };
 
@@ -305,7 +311,7 @@ void mul_mat_id(const ggml_compute_params * params, const product & of) {
                 act[t] = acts + of.place(of.is_sorted() ? to.acts[e] + i0 - to.begin[e] + t : row_of(at));
                 out[t] = of.row_of_dst(at.slot, at.token, 0);
             }
-            of.multiply(e, p0, p1, act, out, m);
+            of.multiply(e, p0, p1, act, out, m, of.lent(params));
         }
     }
 }
@@ -319,7 +325,7 @@ class traits : public ggml::cpu::tensor_traits {
         } else if (is_quantised_by_all(of)) {
             size *= n_threads;
         }
-        size += LINE;
+        size += LINE + n_threads * of.scratch();
         return true;
     }
 
