@@ -241,10 +241,10 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
                 }
             }
         }
-        for (int i = 0; i < width; ++i) {
-            const int64_t r = (p + i) * PANEL_ROWS;
-            for (int t = 0; t < n; ++t) {
-                const int g = t < (groups - 1) * GROUP ? t / GROUP : groups - 1, t0 = g < groups - 1 ? g * GROUP : n - GROUP;
+        for (int t = 0; t < n; ++t) {
+            const int g = t < (groups - 1) * GROUP ? t / GROUP : groups - 1, t0 = g < groups - 1 ? g * GROUP : n - GROUP;
+            for (int i = 0; i < width; ++i) {
+                const int64_t r = (p + i) * PANEL_ROWS;
                 panel_store(out[t] + r, c[i][g * GROUP + t - t0], n_rows - r);
             }
         }

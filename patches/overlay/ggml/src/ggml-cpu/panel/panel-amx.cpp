@@ -199,9 +199,10 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
                 }
             }
         }
-        for (int i = 0; i < chunk; ++i) {
-            const int64_t r = (pc + i) * PANEL_ROWS;
-            for (int t = 0; t < n; ++t) {
+        // token by token: the rows of a result may be pages apart
+        for (int t = 0; t < n; ++t) {
+            for (int i = 0; i < chunk; ++i) {
+                const int64_t r = (pc + i) * PANEL_ROWS;
                 panel_store(out[t] + r, s.sums[i / WIDTH][t / BLOCK][i % WIDTH][t % BLOCK / 16][t % 16], n_rows - r);
             }
         }
