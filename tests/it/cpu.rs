@@ -98,7 +98,7 @@ fn compiled(name: &str, program: &str, arguments: &[&str]) -> PathBuf {
 
 fn compile(what: &[&str], arguments: &[&str], after: &[&str]) {
     let tree = Path::new(env!("NATIVE_STAGED_TREE"));
-    let includes = ["ggml/include", "ggml/src", "ggml/src/ggml-cpu"];
+    let includes = ["include", "ggml/include", "ggml/src", "ggml/src/ggml-cpu"];
     let compiled = Command::new(env::var_os("CXX").unwrap_or_else(|| "c++".into()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["-std=c++17", "-w"])
