@@ -29,7 +29,7 @@ impl BatchOptions {
     pub const MOST_SEQUENCES: usize = 128;
 
     /// [`max_sequences`](Self::max_sequences) where it is left open, and sequences share all they take.
-    pub const SEQUENCES: usize = 64;
+    pub const SEQUENCES: usize = 16;
 
     /// The same where they do not.
     pub const SEQUENCES_OF_THEIR_OWN: usize = 8;

@@ -47,7 +47,7 @@ pub(crate) struct ServerArgs {
     /// Run requests to one model together in one context [default: true].
     #[arg(long, value_name = "BOOL")]
     batching: Option<bool>,
-    /// Requests that run together at most [default: as --max-concurrent-requests where that is given; else 64, or 8 of
+    /// Requests that run together at most [default: as --max-concurrent-requests where that is given; else 16, or 8 of
     /// a model with a recurrent state or a sliding window].
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     max_sequences: Option<u32>,

@@ -72,7 +72,7 @@ impl Inbox {
         let mut state = self.state();
         if state.closed {
             drop(state);
-            return job.fail(Error::ShutDown);
+            return job.shut_down();
         }
         state.jobs.push_back(job);
         state.woken = true;
@@ -108,7 +108,7 @@ impl Inbox {
     pub(super) fn fail_all(&self) {
         let jobs = std::mem::take(&mut self.state().jobs);
         for job in jobs {
-            job.fail(Error::ShutDown);
+            job.shut_down();
         }
     }
 

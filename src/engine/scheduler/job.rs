@@ -61,6 +61,11 @@ impl Job {
         self.fail(reason);
     }
 
+    /// Ends it with the scheduler: as what it was before that, where it was cancelled.
+    pub(super) fn shut_down(self) {
+        if self.is_cancelled() { self.cancelled() } else { self.fail(Error::ShutDown) }
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.sink.cancel_handle().is_cancelled()
     }

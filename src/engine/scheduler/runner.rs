@@ -236,7 +236,7 @@ impl Runner {
         // before they are told, so that who hears of it can count on the memory
         self.pool = None;
         for job in jobs {
-            if job.is_cancelled() { job.cancelled() } else { job.fail(Error::ShutDown) }
+            job.shut_down();
         }
     }
 
