@@ -292,7 +292,7 @@ fn groups_of_32_lanes_are_made_of_any_simdgroup() {
     passes("amd-gcn5", &[("MODE", "free"), ("SEED", "1")], &["lanes"]);
 }
 
-// metal-words-of-q5-0-are-read-in-halves
+// metal-unaligned-words-are-read-in-halves
 
 #[test]
 fn no_word_is_read_across_its_alignment() {

@@ -519,10 +519,17 @@ static bool vectors() {
 
 // Where a block has no even number of words: rows, products by every kernel, and a cache.
 static bool words() {
-    const Build rows = [](Maker & m) {
-        return ggml_get_rows(m.context, m.input(GGML_TYPE_Q5_0, {64, 9}, normal(64 * 9, 1.0f, 16)), m.integers({3}, {1, 0, 7}));
-    };
-    bool passed = agrees_with_cpu("get_rows", rows, 1e-10);
+    bool passed = true;
+    for (const ggml_type type : {GGML_TYPE_Q5_0, GGML_TYPE_Q8_0}) {
+        const Build rows = [type](Maker & m) {
+            return ggml_get_rows(m.context, m.input(type, {64, 9}, normal(64 * 9, 1.0f, 16)), m.integers({3}, {1, 0, 7}));
+        };
+        const Build cast = [type](Maker & m) {
+            return ggml_cast(m.context, m.input(type, {64, 9}, normal(64 * 9, 1.0f, 16)), GGML_TYPE_F32);
+        };
+        passed &= agrees_with_cpu((std::string("get_rows ") + ggml_type_name(type)).c_str(), rows, 1e-10);
+        passed &= agrees_with_cpu((std::string("cast ") + ggml_type_name(type)).c_str(), cast, 1e-10);
+    }
     for (int64_t columns : {1, 4, 40}) {
         const double error = product_error(GGML_TYPE_Q5_0, 1.0f, 256, 21, columns);
         passed &= check(error <= 1e-10, "%d columns: error %.3g", (int) columns, error);
