@@ -161,6 +161,11 @@ static std::vector<std::string> compile_flags(const Variant & variant) {
         flags.push_back("-fno-slp-vectorize");
         flags.push_back("-fno-vectorize");
     }
+    if (variant.divisors) {
+        // the check is made before the compiler leaves out what is not used
+        flags.push_back("-fsanitize=integer-divide-by-zero");
+        flags.push_back("-fsanitize-trap=integer-divide-by-zero");
+    }
 #if defined(__x86_64__)
     if (variant.flush_half) {
         flags.push_back("-mno-f16c");

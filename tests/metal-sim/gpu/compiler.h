@@ -44,6 +44,7 @@ struct Variant {
     bool lockstep;   // with the hook at every basic block
     bool accesses;   // with callbacks for loads and stores
     bool flush_half; // half arithmetic without subnormals
+    bool divisors;   // a division of integers by zero traps
 };
 
 // A kernel's loaded code. It stays loaded to the end of the process.

@@ -26,6 +26,7 @@ enum : uint32_t {
     fault_simd_max_half = 1 << 0,  // simd_max and simd_min of half are wrong when a lane holds an infinity
     fault_unaligned_load = 1 << 1, // a load of 4 bytes or more that is not aligned to 4 is an error
     fault_flush_half = 1 << 2,     // arithmetic on half takes and gives 0 for subnormals, on x86-64 hosts only
+    fault_division_by_zero = 1 << 3, // an integer division or remainder by zero is an error, used or not
 };
 
 // What kernels see of a device.

@@ -37,6 +37,7 @@ std::shared_ptr<Pipeline> make_pipeline(const std::shared_ptr<Library> & library
         .lockstep = settings().mode == Mode::lockstep,
         .accesses = settings().count_bytes || (device.faults & fault_unaligned_load),
         .flush_half = bool(device.faults & fault_flush_half),
+        .divisors = bool(device.faults & fault_division_by_zero),
     };
     const Object * object = load_object(translated, name, variant, error);
     if (!object) {

@@ -16,6 +16,14 @@ namespace {
 struct sigaction previous_segv;
 struct sigaction previous_bus;
 struct sigaction previous_fpe;
+struct sigaction previous_trap;
+
+// What the compiler's trap instruction raises.
+#if defined(__x86_64__)
+constexpr int trap = SIGILL;
+#else
+constexpr int trap = SIGTRAP;
+#endif
 
 void pass_on(int signal, siginfo_t * info, void * context, const struct sigaction & previous) {
     if (previous.sa_flags & SA_SIGINFO) {
@@ -40,8 +48,17 @@ void on_bad_address(int signal, siginfo_t * info, void * context) {
     pass_on(signal, info, context, signal == SIGBUS ? previous_bus : previous_segv);
 }
 
+// The only traps that kernels are compiled with are those of divisors.
+void on_trap(int signal, siginfo_t * info, void * context) {
+    if (Worker * worker = Worker::active()) {
+        worker->divided_by_zero();
+    }
+    pass_on(signal, info, context, previous_trap);
+}
+
 #if defined(__x86_64__)
-// GPUs give some value for a division by zero and go on: here quotient and remainder are 0. (aarch64 does not trap.)
+// GPUs give some value for a division by zero and go on: here quotient and remainder are 0, where it is not made an error.
+// (aarch64 does not trap.)
 void on_bad_division(int signal, siginfo_t * info, void * context) {
     auto * registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
     const Worker * worker = Worker::active();
@@ -116,6 +133,7 @@ void handle_signals() {
     std::call_once(once, [] {
         install(SIGSEGV, on_bad_address, previous_segv);
         install(SIGBUS, on_bad_address, previous_bus);
+        install(trap, on_trap, previous_trap);
 #if defined(__x86_64__)
         install(SIGFPE, on_bad_division, previous_fpe);
 #endif

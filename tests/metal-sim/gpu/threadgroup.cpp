@@ -158,8 +158,9 @@ bool Threadgroup::step() {
         state.unaligned = 0;
         worker_->entry = grid_->pipeline.object().description->entry;
         if (!worker_->enter(g)) {
-            fail(worker_->stack_overflow() ? "overflows the simulator's stack for a thread"
-                                           : "faults at " + place(worker_->fault_address()));
+            fail(worker_->division_by_zero() ? "divides an integer by zero"
+                 : worker_->stack_overflow() ? "overflows the simulator's stack for a thread"
+                                             : "faults at " + place(worker_->fault_address()));
             return false;
         }
         random_ = state.random;

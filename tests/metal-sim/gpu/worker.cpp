@@ -173,6 +173,13 @@ void Worker::forget(msl::simdgroup & group) {
 
 void Worker::fault(uintptr_t address) {
     fault_address_ = address;
+    division_by_zero_ = false;
+    siglongjmp(escape_, 1);
+}
+
+void Worker::divided_by_zero() {
+    fault_address_ = 0;
+    division_by_zero_ = true;
     siglongjmp(escape_, 1);
 }
 

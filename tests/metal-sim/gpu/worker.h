@@ -28,14 +28,16 @@ class Worker {
 
     msl::worker & state() { return *state_; }
     uintptr_t fault_address() const { return fault_address_; }
-    bool stack_overflow() const; // whether the fault was one
+    bool stack_overflow() const;  // whether the fault was one
+    bool division_by_zero() const { return division_by_zero_; } // the same
     void (*entry)(msl::worker *) = nullptr; // of the kernel that runs
 
     // The worker of this thread while a kernel runs on it, else null.
     static Worker * active();
 
-    // Called by the handlers of signals. Leaves the kernel.
+    // Called by the handlers of signals. They leave the kernel.
     [[noreturn]] void fault(uintptr_t address);
+    [[noreturn]] void divided_by_zero();
 
   private:
     static void start_lane(msl::worker * self, msl::simdgroup * group, unsigned lane);
@@ -49,6 +51,7 @@ class Worker {
     std::vector<int> free_stacks_;
     int stacks_ = 0; // that were ever used
     uintptr_t fault_address_ = 0;
+    bool division_by_zero_ = false;
     sigjmp_buf escape_;
 };
 

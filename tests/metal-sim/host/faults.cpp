@@ -16,6 +16,7 @@ const std::map<std::string, bool DeviceFaults::*> flags = {
     {"simd-max-half", &DeviceFaults::simd_max_half},
     {"unaligned-loads", &DeviceFaults::unaligned_loads},
     {"flush-half", &DeviceFaults::flush_half},
+    {"division-by-zero", &DeviceFaults::division_by_zero},
     {"large-buffers", &DeviceFaults::large_buffers},
     {"no-copy-alignment", &DeviceFaults::no_copy_alignment},
 };

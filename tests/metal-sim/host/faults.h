@@ -21,6 +21,7 @@ struct DeviceFaults {
     bool simd_max_half = false;
     bool unaligned_loads = false;
     bool flush_half = false;
+    bool division_by_zero = false; // is an error
 
     // in the creation of buffers
     bool large_buffers = false;     // one of 4 GiB or more is nil

@@ -124,6 +124,7 @@ gpu::Device gpu_device(const SimDevice * device, const std::string & kernel) {
     gpu.faults |= device->faults.simd_max_half ? gpu::fault_simd_max_half : 0;
     gpu.faults |= device->faults.unaligned_loads ? gpu::fault_unaligned_load : 0;
     gpu.faults |= device->faults.flush_half ? gpu::fault_flush_half : 0;
+    gpu.faults |= device->faults.division_by_zero ? gpu::fault_division_by_zero : 0;
     return gpu;
 }
 

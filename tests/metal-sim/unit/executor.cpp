@@ -124,6 +124,15 @@ kernel void divide(device const int * a, device const int * b, device int * out,
     out[2*at + 1] = a[at] % b[at];
 }
 
+kernel void divide_for_nothing(device const int * a, device const int * b, device int * out,
+                               uint at [[thread_position_in_grid]]) {
+    device const int * unused = a + at % b[at];
+    out[2*at] = a[at] < 0 ? 0 : 3;
+    if (a[at] == 1000) {
+        out[2*at] = *unused;
+    }
+}
+
 kernel void copy(device const float * in, device float * out, uint at [[thread_position_in_grid]]) {
     out[at] = in[at];
 }
@@ -368,6 +377,25 @@ TEST(division_by_zero) {
     run_well(dispatch(pipeline(kernels(), "divide"), 1, 5, {bind(a), bind(b), bind(out)}));
     const std::vector<int> expected = {3, 1, 0, 0, 0, 0, 14, 2, 0, 0};
     CHECK(out == expected);
+}
+
+TEST(division_by_zero_as_an_error) {
+    gpu::Device device;
+    device.faults = gpu::fault_division_by_zero;
+    std::vector<int> a = {7, -9}, b = {2, 3}, out(4);
+    for (const char * kernel : {"divide", "divide_for_nothing"}) {
+        const gpu::Dispatch d = dispatch(pipeline(kernels(), kernel, device), 1, 2, {bind(a), bind(b), bind(out)});
+        b[1] = 3;
+        run_well(d);
+        CHECK_EQUAL(out[0], 3);
+        b[1] = 0;
+        CHECK(contains(error_of(d), std::string(kernel) + " divides an integer by zero"));
+        // nothing of it stays behind
+        b[1] = 3;
+        run_well(d);
+    }
+    b[1] = 0;
+    run_well(dispatch(pipeline(kernels(), "divide_for_nothing"), 1, 2, {bind(a), bind(b), bind(out)}));
 }
 
 TEST(bytes_are_counted) {
