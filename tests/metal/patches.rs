@@ -73,9 +73,10 @@ struct Dispatch {
 
 /// The dispatches of a case that passes.
 #[track_caller]
-fn dispatches(device: &str, name: &str) -> Vec<Dispatch> {
+fn dispatches(device: &str, settings: &[(&str, &str)], name: &str) -> Vec<Dispatch> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{device}-{name}.trace"));
-    passes(device, &[("TRACE", file.to_str().unwrap()), ("COUNT_BYTES", "1")], &[name]);
+    let trace = [("TRACE", file.to_str().unwrap()), ("COUNT_BYTES", "1")];
+    passes(device, &[&trace, settings].concat(), &[name]);
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
     fs::read_to_string(file)
         .unwrap()
@@ -193,6 +194,31 @@ fn an_operation_without_a_pipeline_goes_to_the_cpu() {
     passes("apple-m1", &faults, &["nil_pipeline_later"]);
 }
 
+// metal-refused-fusions-run-one-by-one
+
+#[test]
+fn operations_whose_fusion_is_refused_run_one_by_one() {
+    for device in ["amd-rdna1", "apple-m1"] {
+        let kernels = |settings: &[(&str, &str)]| -> Vec<String> {
+            dispatches(device, settings, "fused").into_iter().map(|d| d.kernel).collect()
+        };
+        let fused = "kernel_rms_norm_mul_f32_4";
+        assert_eq!(kernels(&[]), [fused; 4], "{device}");
+        let apart = kernels(&[("FAULTS", "nil-pipeline=kernel_rms_norm_mul*")]);
+        assert!(apart.len() == 8 && !apart.iter().any(|kernel| kernel == fused), "{device}: {apart:?}");
+    }
+}
+
+// metal-a-library-that-does-not-compile-is-missed-alone
+
+#[test]
+fn a_library_that_does_not_compile_is_missed_alone() {
+    passes("amd-rdna1", &[("FAULTS", "nil-library=kernel_soft_max*")], &["nil_pipeline"]);
+    // without any there is no device
+    let output = run("amd-rdna1", &[("FAULTS", "nil-library=*")], &["fused"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
 // metal-failures-of-memory-and-commands-are-errors
 
 #[test]
@@ -224,8 +250,8 @@ fn flash_attention_runs_without_matrix_units() {
 fn a_prompt_shares_the_cache_between_queries() {
     const K: usize = 2;
     const V: usize = 3;
-    let one = &dispatches("amd-rdna1", "attention_one")[0];
-    let prompt = &dispatches("amd-rdna1", "attention_prompt")[0];
+    let one = &dispatches("amd-rdna1", &[], "attention_one")[0];
+    let prompt = &dispatches("amd-rdna1", &[], "attention_prompt")[0];
     assert_eq!(prompt.kernel, "kernel_flash_attn_ext_scalar_f16_nv2");
     // 64 queries, and each part of the cache is read for 16 of them at once
     assert_eq!(16 * (prompt.read[K] + prompt.read[V]) / 64, one.read[K] + one.read[V]);
@@ -237,7 +263,7 @@ fn a_prompt_shares_the_cache_between_queries() {
 fn a_few_columns_share_the_weights() {
     passes("amd-rdna1", &[], &["products"]);
     // 896 rows and 20 columns; the mat-vec kernel has 4480 threadgroups
-    let [product] = &dispatches("amd-rdna1", "few_columns")[..] else { panic!("one dispatch") };
+    let [product] = &dispatches("amd-rdna1", &[], "few_columns")[..] else { panic!("one dispatch") };
     assert_eq!(product.kernel, "kernel_mul_mv_ext_q4_K_f32_r1_5");
     assert_eq!(product.threadgroups, 448);
 }
@@ -247,7 +273,7 @@ fn a_prompt_shares_the_weights_between_columns() {
     passes("amd-rdna1", &[], &["products", "expert_products"]);
     passes("amd-rdna1", &[("MODE", "free"), ("SEED", "1")], &["products", "expert_products"]);
     // 896 rows and 512 columns; the mat-vec kernel has 114688 threadgroups and reads 186 kB of weights for a token
-    let [product] = &dispatches("amd-rdna1", "prompt_product")[..] else { panic!("one dispatch") };
+    let [product] = &dispatches("amd-rdna1", &[], "prompt_product")[..] else { panic!("one dispatch") };
     assert_eq!(product.threadgroups, 112);
     assert!(product.read[1] / 512 < 6000, "{product:?}");
 }

@@ -553,6 +553,18 @@ static bool nil_pipeline_later() {
            agrees_with_cpu("rms_norm", rms_norm, 1e-10);
 }
 
+// A group that the backend fuses, twice, as it is to be refused once.
+static bool fused() {
+    const Build norm = [](Maker & m) {
+        auto * input = m.input(GGML_TYPE_F32, {128, 7}, normal(128 * 7, 1.0f, 9));
+        auto * weight = m.input(GGML_TYPE_F32, {128}, normal(128, 1.0f, 10));
+        auto * product = ggml_mul(m.context, ggml_rms_norm(m.context, input, 1e-5f), weight);
+        auto * other = m.input(GGML_TYPE_F32, {128}, normal(128, 1.0f, 11));
+        return ggml_mul(m.context, ggml_rms_norm(m.context, product, 1e-5f), other);
+    };
+    return agrees_with_cpu("rms_norm", norm, 1e-10) & agrees_with_cpu("rms_norm again", norm, 1e-10);
+}
+
 // Through memory that Metal does not wrap: an odd length at an odd address, and one of several pieces.
 static bool copies() {
     bool passed = true;
@@ -611,6 +623,7 @@ static const std::map<std::string, bool (*)()> cases = {
     {"words", words},
     {"nil_pipeline", nil_pipeline},
     {"nil_pipeline_later", nil_pipeline_later},
+    {"fused", fused},
     {"copies", copies},
     {"timeout", timeout},
     {"nil_map", nil_map},

@@ -48,7 +48,7 @@ std::string allowed() {
         names += ", " + name;
     }
     return names + ", nil-buffer=<number of the creation, or size such as 64MiB>, "
-                   "nil-pipeline=<pattern of kernel names>, timeout=<number of the command buffer>, unplug=<number of the command buffer>";
+                   "nil-pipeline=<pattern of kernel names>, nil-library=<the same>, timeout=<number of the command buffer>, unplug=<number of the command buffer>";
 }
 
 } // namespace
@@ -92,6 +92,9 @@ std::optional<Faults> Faults::parse(const std::string & list, std::string & erro
             good = faults.nil_buffer_number || faults.nil_buffer_bytes;
         } else if (name == "nil-pipeline") {
             faults.nil_pipeline = value;
+            good = !value.empty();
+        } else if (name == "nil-library") {
+            faults.nil_library = value;
             good = !value.empty();
         } else if (name == "timeout") {
             faults.timeout = number(value);

@@ -38,6 +38,7 @@ struct Faults {
     std::optional<uint64_t> nil_buffer_number; // from 1: this creation of a buffer gives nil
     std::optional<uint64_t> nil_buffer_bytes;  // so does every one of this size or more
     std::optional<std::string> nil_pipeline;   // pattern of the shell over kernel names: these pipelines are nil
+    std::optional<std::string> nil_library;    // the same: a library that has such a kernel is nil
     std::optional<uint64_t> timeout;           // from 1: this command buffer is stopped half-way
     std::optional<uint64_t> unplug;            // from 1: with this command buffer its device is gone
 

@@ -145,6 +145,15 @@ SimLibrary * sim_new_library(NSString * source, MTLCompileOptions * options, NSE
     }
     std::string why;
     auto library = gpu::library_from_source(source.UTF8String, macros, why);
+    if (const auto & pattern = settings().faults.nil_library; library && pattern) {
+        for (const std::string & name : library->names()) {
+            if (fnmatch(pattern->c_str(), name.c_str(), 0) == 0) {
+                why = name + ": its library is refused (fault 'nil-library')";
+                library = nullptr;
+                break;
+            }
+        }
+    }
     if (!library) {
         if (error) {
             *error = sim_error(MTLLibraryErrorDomain, MTLLibraryErrorCompileFailure, why);
