@@ -157,6 +157,25 @@ fn every_patch_applies_exactly_and_in_order() {
     }
 }
 
+/// `scripts/prove-patches` builds with each of these behind the series, to see the patch's test fail.
+#[test]
+fn what_takes_a_patch_back_applies_behind_the_series() {
+    let series = patch::series(&patches()).unwrap();
+    for entry in fs::read_dir(root().join("scripts/prove-patches.d")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(series.contains(&name), "{name} takes back a patch that is not in the series");
+        let text = fs::read_to_string(&path).unwrap();
+        let tree = tempfile::tempdir().unwrap();
+        for file in text.lines().filter_map(|l| l.strip_prefix("--- a/")) {
+            let copy = tree.path().join(file);
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(Path::new(env!("NATIVE_STAGED_TREE")).join(file), copy).unwrap();
+        }
+        patch::apply(tree.path(), &name, &text).unwrap();
+    }
+}
+
 #[test]
 fn a_hunk_that_does_not_apply_names_the_patch() {
     let file = "ggml/src/ggml-cpu/amx/mmq.cpp";
