@@ -1,8 +1,9 @@
-// Products of 16 to 63 tokens with AMX on 8-bit activations: the same whole-numbered sums as with `vpdpbusd`, scaled in
-// the same order, so that a token's products are those of the AVX-512 kernels, bit for bit.
+// Products of 16 to 63 tokens with AMX on 8-bit activations, for Q4_K and Q5_K: the same whole-numbered sums as with
+// `vpdpbusd`, scaled in the same order, so that a token's products are those of the AVX-512 kernels, bit for bit.
 //
-// A line of a panel is what a row of a tile of weights is: four k of 16 rows. What lies between two scales, 32 k or 16,
-// is a product of tiles by itself, whose sums leave the tiles to be scaled: one instruction for each token.
+// A line of a panel is what a row of a tile of weights is: four k of 16 rows. The 32 k between two scales are a product of
+// tiles by itself, whose sums leave the tiles to be scaled, one vector for each token. With 16 k between scales (Q6_K), or
+// where the activations have a scale for each 32 k as well (Q8_0, Q4_0), that costs more than the tiles save.
 #include "panel-drive.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__) && defined(__AMX_TILE__) && defined(__AMX_INT8__)
@@ -15,16 +16,19 @@ namespace {
 // Tokens of a tile
 constexpr int GROUP = 16;
 
-// The whole-numbered sums of a tile of weights: of each part between two scales, of 16 tokens, of 16 rows.
+// What lies between two scales: eight parts of 32 k
+constexpr int PARTS = 8, DEPTH = 32;
+
+// The whole-numbered sums of a part: 16 tokens of 16 rows.
 typedef int32_t part_sums[GROUP][PANEL_ROWS];
 
 INLINE __m512 sums_of(const part_sums & part, int t) {
     return _mm512_cvtepi32_ps(_mm512_load_si512(part[t]));
 }
 
-// Of the parts: `parts` of `k` values each; `unpack` writes their lines of unsigned bytes.
+// `unpack` writes the lines of unsigned bytes of each part.
 struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0, parts = 8, k = 32;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0;
 
     static INLINE void unpack(const uint8_t * w, uint8_t * out) {
         const __m512i b4 = _mm512_set1_epi8(0x0f), b4_8 = _mm512_set1_epi8((char) 0xf0);
@@ -68,7 +72,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0, parts = 8, k = 32;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0;
 
     static INLINE void unpack(const uint8_t * w, uint8_t * out) {
         for (int j = 0; j < 4; ++j) {
@@ -92,120 +96,34 @@ struct q5_k {
     }
 };
 
-struct q6_k {
-    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, tail = 32, parts = 16, k = 16;
-
-    static INLINE void unpack(const uint8_t * w, uint8_t * out) {
-#pragma GCC unroll 2
-        for (int g = 0; g < 16; ++g) {
-            const six_bits q = sixes_of(w + 192 * g);
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                _mm512_store_si512(out + 256 * g + 64 * i, q.v[i]);
-            }
-        }
-    }
-
-    static INLINE void scale(const uint8_t * w, const uint8_t * d, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
-        const __m512 dw = halves(d);
-        for (int t0 = 0; t0 < GROUP; t0 += 8) {
-            __m512 sum[8];
-#pragma GCC unroll 8
-            for (int t = 0; t < 8; ++t) {
-                sum[t] = _mm512_setzero_ps();
-            }
-            for (int g = 0; g < 16; ++g) {
-                const __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 3072 + 16 * g))));
-#pragma GCC unroll 8
-                for (int t = 0; t < 8; ++t) {
-                    const __m512i v = _mm512_add_epi32(_mm512_load_si512(x[g][t0 + t]), lanes(act[t0 + t] + 272 + 4 * g));
-                    sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), s, sum[t]);
-                }
-            }
-#pragma GCC unroll 8
-            for (int t = 0; t < 8; ++t) {
-                const __m512 both = _mm512_mul_ps(dw, everywhere(act[t0 + t] + 256));
-                _mm512_store_ps(c[t0 + t], _mm512_fmadd_ps(sum[t], both, _mm512_load_ps(c[t0 + t])));
-            }
-        }
-    }
-};
-
-// A tile of 32 k, which the types of 32 k have one of
-INLINE void scale_32(const uint8_t * d, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
-    const __m512 dw = halves(d);
-#pragma GCC unroll 16
-    for (int t = 0; t < GROUP; ++t) {
-        const __m512i v = _mm512_add_epi32(_mm512_load_si512(x[0][t]), lanes(act[t] + 36));
-        const __m512  both = _mm512_mul_ps(dw, everywhere(act[t] + 32));
-        _mm512_store_ps(c[t], _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), both, _mm512_load_ps(c[t])));
-    }
-}
-
-struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, parts = 1, k = 32;
-
-    static INLINE void unpack(const uint8_t * w, uint8_t * out) {
-        const __m512i b4 = _mm512_set1_epi8(0x0f);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-            const __m512i q = load(w + 64 * i);
-            _mm512_store_si512(out + 64 * i, _mm512_and_si512(q, b4));
-            _mm512_store_si512(out + 256 + 64 * i, _mm512_and_si512(_mm512_srli_epi16(q, 4), b4));
-        }
-    }
-
-    static INLINE void scale(const uint8_t * w, const uint8_t *, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
-        scale_32(w + 256, x, act, c);
-    }
-};
-
-struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, parts = 1, k = 32;
-
-    static INLINE void unpack(const uint8_t * w, uint8_t * out) {
-        const __m512i sign = _mm512_set1_epi8((char) 0x80);
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; ++i) {
-            _mm512_store_si512(out + 64 * i, _mm512_xor_si512(load(w + 64 * i), sign));
-        }
-    }
-
-    static INLINE void scale(const uint8_t * w, const uint8_t *, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
-        scale_32(w + 512, x, act, c);
-    }
-};
-
 // Two panels' bytes and sums.
 struct alignas(64) scratch {
-    uint8_t   weights[2][256 * PANEL_ROWS + 64];
-    part_sums sums[2][16];
+    uint8_t   weights[2][PARTS * DEPTH * PANEL_ROWS + 64];
+    part_sums sums[2][PARTS];
 };
 
 // The products of all parts of two panels with the tokens whose activations begin at a.
-template <class Kernel> INLINE void multiply(const uint8_t * a, size_t stride, scratch & s) {
-    constexpr int lines = Kernel::k * PANEL_ROWS;
-    for (int i = 0; i < Kernel::parts; i += 2) {
+INLINE void multiply(const uint8_t * a, size_t stride, scratch & s) {
+    constexpr int lines = DEPTH * PANEL_ROWS;
+    for (int i = 0; i < PARTS; i += 2) {
         _tile_zero(0);
         _tile_zero(1);
-        _tile_loadd(4, a + Kernel::k * i, stride);
+        _tile_loadd(4, a + DEPTH * i, stride);
         _tile_loadd(6, s.weights[0] + lines * i, 64);
         _tile_loadd(7, s.weights[1] + lines * i, 64);
         _tile_dpbsud(0, 4, 6);
         _tile_dpbsud(1, 4, 7);
         _tile_stored(0, s.sums[0][i], 64);
         _tile_stored(1, s.sums[1][i], 64);
-        if (Kernel::parts > 1) {
-            _tile_zero(2);
-            _tile_zero(3);
-            _tile_loadd(5, a + Kernel::k * (i + 1), stride);
-            _tile_loadd(6, s.weights[0] + lines * (i + 1), 64);
-            _tile_loadd(7, s.weights[1] + lines * (i + 1), 64);
-            _tile_dpbsud(2, 5, 6);
-            _tile_dpbsud(3, 5, 7);
-            _tile_stored(2, s.sums[0][i + 1], 64);
-            _tile_stored(3, s.sums[1][i + 1], 64);
-        }
+        _tile_zero(2);
+        _tile_zero(3);
+        _tile_loadd(5, a + DEPTH * (i + 1), stride);
+        _tile_loadd(6, s.weights[0] + lines * (i + 1), 64);
+        _tile_loadd(7, s.weights[1] + lines * (i + 1), 64);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbsud(3, 5, 7);
+        _tile_stored(2, s.sums[0][i + 1], 64);
+        _tile_stored(3, s.sums[1][i + 1], 64);
     }
 }
 
@@ -216,8 +134,7 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
     const int     groups = (n + GROUP - 1) / GROUP;
     const size_t  row = act[1] - act[0];
     // sums, activations, weights
-    const int depth = Kernel::k;
-    configure({ { { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, depth }, { 16, depth }, { depth / 4, 64 }, { depth / 4, 64 } } });
+    configure({ { { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, 64 }, { 16, DEPTH }, { 16, DEPTH }, { DEPTH / 4, 64 }, { DEPTH / 4, 64 } } });
     for (int64_t p = p0; p < p1; p += 2) {
         const int width = p1 - p < 2 ? 1 : 2;
         alignas(64) float c[2][PANEL_TOKENS][16];
@@ -234,7 +151,7 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
                     a[t] = act[t0 + t] + b * Kernel::act_block;
                 }
                 // the second panel of an odd pair holds what was there before: its sums are not used
-                multiply<Kernel>(a[0], row, s);
+                multiply(a[0], row, s);
                 for (int i = 0; i < width; ++i) {
                     const uint8_t * w = panels + (p + i) * stride;
                     Kernel::scale(w + b * Kernel::bytes, w + tiles * Kernel::bytes + b * Kernel::tail, s.sums[i], a, c[i] + g * GROUP);
@@ -263,23 +180,17 @@ void quantise(enum ggml_type type, const float * x, int64_t k, uint8_t * act) {
 void mul(enum ggml_type type, const uint8_t * panels, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
          const uint8_t * const * act, float * const * out, int n, void * lent) {
     // an expert may have few tokens, and any
-    bool in_order = n >= GROUP;
-    for (int t = 2; in_order && t < n; ++t) {
-        in_order = act[t] - act[t - 1] == act[1] - act[0];
+    bool is_ours = n >= GROUP && (type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K);
+    for (int t = 2; is_ours && t < n; ++t) {
+        is_ours = act[t] - act[t - 1] == act[1] - act[0];
     }
-    if (!in_order) {
+    if (!is_ours) {
         return panel_kernels_avx512.mul(type, panels, k, n_rows, p0, p1, act, out, n, nullptr);
     }
     scratch &    s = *static_cast<scratch *>(lent);
     const size_t stride = panel_bytes(type, k);
-    switch (type) {
-        case GGML_TYPE_Q4_K: return products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
-        case GGML_TYPE_Q5_K: return products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
-        case GGML_TYPE_Q6_K: return products<q6_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
-        case GGML_TYPE_Q4_0: return products<q4_0>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
-        case GGML_TYPE_Q8_0: return products<q8_0>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
-        default:             return;
-    }
+    return type == GGML_TYPE_Q4_K ? products<q4_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s)
+                                  : products<q5_k>(panels, stride, k, n_rows, p0, p1, act, out, n, s);
 }
 
 }  // namespace
