@@ -342,8 +342,9 @@ fn products_take_the_shape_that_was_measured() {
     {
         passes(gpu, settings, &["shapes"]);
     }
+    passes("amd-rdna1", &[], &["more_shapes"]);
     // 302 rows, four of them a threadgroup, where upstream has two in each of two simdgroups
-    let [product] = &dispatches("amd-rdna1", "shaped_product")[..] else { panic!("one dispatch") };
+    let [product] = &dispatches("amd-rdna1", &[], "shaped_product")[..] else { panic!("one dispatch") };
     assert_eq!(product.kernel, "kernel_mul_mv_q4_K_f32_r0_4");
     assert_eq!(product.threadgroups, 76);
 }
