@@ -6,15 +6,17 @@ mod profile;
 mod select;
 mod selftest;
 mod split;
+mod tuning;
 mod verdict;
 mod verdicts;
 mod weights;
 
 pub use facts::{Facts, Families, Location, Provenance, Vendor};
+pub(crate) use policy::{Attention, ModelFacts, Wishes, plan};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
-pub(crate) use policy::{ModelFacts, Wishes};
 pub use select::DeviceSelect;
-pub(crate) use selftest::{Test, settle, system, verdict as test};
+pub(crate) use selftest::{Test, attend, keep_tuning, settle, system, verdict as test};
+pub use tuning::{BuffersCost, Product, ProductShape, TunedProduct, Tuning};
 pub use verdict::{Check, Fallback, Finding, Verdict};
 pub use weights::CpuWeights;
 
@@ -61,6 +63,8 @@ pub struct Device {
     /// What the latest self-test came to that was kept, with any model and plan; none where there was none with this
     /// version, system and device.
     pub verdict: Option<Verdict>,
+    /// What `inferno tune` measured, with this version, system and device.
+    pub tuning: Option<Tuning>,
 }
 
 impl Device {
@@ -102,9 +106,14 @@ pub fn devices() -> Result<Vec<Device>> {
                 memory_total: d.memory_total,
                 facts,
                 verdict: None,
+                tuning: None,
             }
         })
-        .map(|device| Device { verdict: selftest::latest(&device), ..device })
+        .map(|device| Device {
+            verdict: selftest::latest(&device),
+            tuning: selftest::tuned(&device),
+            ..device
+        })
         .collect())
 }
 
@@ -223,6 +232,7 @@ mod tests {
             memory_free: 4 << 30,
             memory_total: 4 << 30,
             verdict: None,
+            tuning: None,
             facts: (kind != DeviceKind::Cpu).then_some(facts),
         }
     }
@@ -269,6 +279,7 @@ mod tests {
             memory_total: facts.max_working_set,
             facts: Some(facts),
             verdict: None,
+            tuning: None,
         }
     }
 

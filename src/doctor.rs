@@ -1,7 +1,7 @@
 //! The examination of one device: its self-test, copies, memory, the speed of the built-in model and its text.
 
 use crate::{
-    device::{self, Device, DeviceSelect, Fallback, Plan, Verdict, Wishes},
+    device::{self, Attention, Device, DeviceSelect, Fallback, Plan, Verdict, Wishes},
     error::Result,
     gguf::Gguf,
     model::{LoadOptions, LoadedModel, ModelSource, Token, Tokenize},
@@ -151,11 +151,11 @@ pub fn examine_with(device: &Device, path: &Path, says: &mut dyn FnMut(&str)) ->
             Ok(placement) => {
                 says("the operations that a model needs");
                 found.self_test = self_test(device, &placement.plan, path, &gguf);
-                let native = placement.native().first().map(|(_, plan)| *plan);
+                let native = placement.native().into_iter().next().map(|(_, plan)| plan);
                 let block = placement.plan.devices.first().map_or(0, |d| d.block.value);
                 found.plan = Part::Done(placement.plan);
                 says("copies to the device and back");
-                found.copies = match sys::probe_copies(device.index, native, COPY) {
+                found.copies = match sys::probe_copies(device.index, native.as_ref(), COPY) {
                     Ok(c) => Part::Done(CopySpeed {
                         to_device: c.to_device,
                         from_device: c.from_device,
@@ -164,7 +164,7 @@ pub fn examine_with(device: &Device, path: &Path, says: &mut dyn FnMut(&str)) ->
                     Err(failure) => Part::Failed(failure.to_string()),
                 };
                 says("buffers of growing size");
-                found.memory = memory(device, native, block);
+                found.memory = memory(device, native.as_ref(), block);
             }
             Err(error) => found.plan = Part::Failed(error.to_string()),
         }
@@ -185,18 +185,17 @@ fn self_test(device: &Device, plan: &Plan, path: &Path, gguf: &Gguf) -> Part<Ver
     let test = device::Test {
         path,
         gguf,
-        cache_k: sys::CacheKind::F16,
-        cache_v: sys::CacheKind::F16,
+        attention: Attention::default(),
+        largest: gguf.tensor_bytes(),
         trust_earlier: false,
     };
     match device::test(device, plan, &test) {
-        Ok(Some(verdict)) => Part::Done(verdict),
-        Ok(None) => Part::Failed("there is no self-test of this model".into()),
+        Ok(verdict) => Part::Done(verdict),
         Err(error) => Part::Failed(error.to_string()),
     }
 }
 
-fn memory(device: &Device, plan: Option<sys::DevicePlan>, block: u64) -> Part<MemorySteps> {
+fn memory(device: &Device, plan: Option<&sys::DevicePlan>, block: u64) -> Part<MemorySteps> {
     let mut steps = MemorySteps { given: 0, refused: None };
     let most = block.min(device.memory_total / 2);
     let sizes = std::iter::successors(Some(FIRST_BUFFER), |bytes| bytes.checked_mul(2));
@@ -215,13 +214,11 @@ fn memory(device: &Device, plan: Option<sys::DevicePlan>, block: u64) -> Part<Me
 
 /// The model, as it runs by default on this device.
 fn model(device: &Device, path: &Path) -> Result<(ModelRun, Vec<Fallback>)> {
-    let load =
-        |select| {
-            let options = LoadOptions { device: select, mmap: Some(false), ..LoadOptions::default() };
-            LoadedModel::load_source(&ModelSource::File(path.into()), &options, &mut |_| {
-                ControlFlow::Continue(())
-            })
-        };
+    let load = |select| {
+        let options = LoadOptions { device: select, mmap: Some(false), ..LoadOptions::default() };
+        let source = ModelSource::File(path.into());
+        LoadedModel::load_source(&source, &options, Attention::default(), &mut |_| ControlFlow::Continue(()))
+    };
     let model = load(DeviceSelect::Named(device.name.clone()))?;
     let reference = load(DeviceSelect::Cpu)?;
     let options = ContextOptions { context_size: Some(256), ..ContextOptions::default() };

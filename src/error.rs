@@ -85,6 +85,18 @@ pub enum Error {
         device: String,
     },
 
+    /// A device computes wrongly what is asked for: it failed its self-test with these settings. Nothing was started.
+    #[error(
+        "{device} failed its self-test with these settings: {what}; take other cache types, leave flash attention to \
+         the plan, or load the model on another device, such as the CPU"
+    )]
+    DeviceWrong {
+        /// The device, by its short name.
+        device: String,
+        /// What it computes wrongly.
+        what: String,
+    },
+
     /// A request or an option is wrong; nothing was started.
     #[error("{field}: {what}")]
     InvalidRequest {
@@ -218,6 +230,7 @@ impl Error {
                 E::OutOfMemory { device: device.clone(), needed: *needed, free: *free }
             }
             E::DeviceLost { device } => E::DeviceLost { device: device.clone() },
+            E::DeviceWrong { device, what } => E::DeviceWrong { device: device.clone(), what: what.clone() },
             E::InvalidRequest { field, what } => E::InvalidRequest { field, what: what.clone() },
             E::Config { place, key, what } => {
                 E::Config { place: place.clone(), key: key.clone(), what: what.clone() }

@@ -45,11 +45,13 @@ mod state;
 mod sys;
 mod template;
 pub mod text;
+pub mod tune;
 mod version;
 
 pub use device::{
-    Buffers, Check, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder, Facts,
-    Fallback, Families, Finding, Location, Plan, Provenance, Vendor, Verdict, cpu_weights, devices,
+    Buffers, BuffersCost, Check, Choice, CpuWeights, Device, DeviceKind, DevicePlan, DeviceSelect, Encoder,
+    Facts, Fallback, Families, Finding, Location, Plan, Product, ProductShape, Provenance, TunedProduct,
+    Tuning, Vendor, Verdict, cpu_weights, devices,
 };
 pub use engine::{
     BatchOptions, CancelHandle, Chat, Completion, DeviceMemory, Embeddings, Engine, EngineOptions, Event,

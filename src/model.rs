@@ -1,7 +1,7 @@
 //! A loaded model on the blocking floor: weights, vocabulary and metadata, shared read-only.
 
 use crate::{
-    device::{self, DeviceSelect, Fallback, Plan, Wishes},
+    device::{self, Attention, DeviceSelect, Fallback, Placement, Plan, Wishes},
     error::{Error, Result},
     gguf::Gguf,
     sys::{self, engine},
@@ -13,7 +13,7 @@ use std::{
     io::{Read, Seek, SeekFrom},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// A token's id: its row in the vocabulary, from 0.
@@ -76,21 +76,24 @@ pub struct LoadedModel {
     gguf: Gguf,
     path: PathBuf,
     devices: Vec<String>,
-    plan: Plan,
+    placement: Placement,
     fallbacks: Vec<Fallback>,
+    /// The kinds of attention that the devices were tested with, and whether flash attention is used; none where devices
+    /// are trusted, or the CPU does everything.
+    attention: Option<Mutex<Vec<(Attention, bool)>>>,
     fingerprint: OnceLock<Result<String, String>>,
 }
 
 impl ModelSource {
     /// How the model would be run with these options; nothing is loaded.
-    pub(crate) fn plan(&self, options: &LoadOptions) -> Result<Plan> {
+    pub(crate) fn plan(&self, options: &LoadOptions, attention: Attention) -> Result<Plan> {
         let gguf = match self {
             ModelSource::File(path) => Gguf::open(path)?,
             #[cfg(feature = "builtin-model")]
             ModelSource::Builtin => builtin_header()?,
         };
         gguf.validate_for_llama()?;
-        Ok(options.device.place(&gguf, Wishes { mmap: options.mmap })?.plan)
+        Ok(options.device.place(&gguf, Wishes { mmap: options.mmap, attention })?.plan)
     }
 }
 
@@ -106,28 +109,29 @@ impl LoadedModel {
         options: &LoadOptions,
         mut progress: impl FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Arc<Self>> {
-        Self::load_file(path.as_ref(), options, &mut progress).map(Arc::new)
+        Self::load_file(path.as_ref(), options, Attention::default(), &mut progress).map(Arc::new)
     }
 
+    /// The same for contexts that will mostly be asked for this attention.
     pub(crate) fn load_source(
         source: &ModelSource,
         options: &LoadOptions,
+        attention: Attention,
         progress: &mut dyn FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Arc<Self>> {
         match source {
-            ModelSource::File(path) => Self::load(path, options, progress),
+            ModelSource::File(path) => Self::load_file(path, options, attention, progress).map(Arc::new),
             #[cfg(feature = "builtin-model")]
             ModelSource::Builtin => {
                 let file = builtin_file()?;
                 let options = LoadOptions { mmap: Some(false), ..options.clone() };
-                let mut model = Self::load_file(file.path(), &options, progress)?;
+                let mut model = Self::load_file(file.path(), &options, attention, progress)?;
                 model.fingerprint()?;
                 model.path = crate::builtin::NAME.into();
                 let reason = "the built-in model goes through a file that is deleted once it is read";
-                model.plan.mmap.reason = reason.into();
-                for device in
-                    model.plan.devices.iter_mut().filter(|d| d.buffers.value == device::Buffers::Shared)
-                {
+                let plan = &mut model.placement.plan;
+                plan.mmap.reason = reason.into();
+                for device in plan.devices.iter_mut().filter(|d| d.buffers.value == device::Buffers::Shared) {
                     device.maps_file.reason = reason.into();
                 }
                 Ok(Arc::new(model))
@@ -138,26 +142,27 @@ impl LoadedModel {
     fn load_file(
         path: &Path,
         options: &LoadOptions,
+        attention: Attention,
         progress: &mut dyn FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         gguf.validate_for_llama()?;
-        let wishes = Wishes { mmap: options.mmap };
+        let wishes = Wishes { mmap: options.mmap, attention };
         let mut placement = options.device.place(&gguf, wishes)?;
         let mut fallbacks = vec![];
         if options.self_test {
             let test = device::Test {
                 path,
                 gguf: &gguf,
-                cache_k: sys::CacheKind::F16,
-                cache_v: sys::CacheKind::F16,
+                attention,
+                largest: gguf.tensor_bytes(),
                 trust_earlier: true,
             };
             let settled = device::settle(placement, wishes, &test, || progress(0.0).is_continue())?;
             (placement, fallbacks) = (settled.placement, settled.fallbacks);
         }
-        let (names, devices, plan) = (placement.names(), placement.native(), placement.plan);
-        log_plan(&plan);
+        let (names, devices, plan) = (placement.names(), placement.native(), &placement.plan);
+        log_plan(plan);
         let params = sys::ModelParams {
             devices,
             layers: plan.devices.iter().map(|d| d.layers.value).collect(),
@@ -193,7 +198,9 @@ impl LoadedModel {
             gguf,
             path: path.into(),
             devices: names,
-            plan,
+            attention: (options.self_test && !plan.devices.is_empty())
+                .then(|| Mutex::new(vec![(attention, plan.flash_attention.value)])),
+            placement,
             fallbacks,
             fingerprint: OnceLock::new(),
         })
@@ -228,7 +235,44 @@ impl LoadedModel {
 
     /// How its devices are used, and why.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.placement.plan
+    }
+
+    /// How a context with this attention is made. What the devices were not tested with yet, they are tested with now.
+    ///
+    /// # Errors
+    /// [`Error::DeviceWrong`] where a device fails.
+    pub(crate) fn tested_attention(&self, attention: Attention) -> Result<sys::FlashAttention> {
+        let Some(known) = &self.attention else {
+            return Ok(match attention.flash {
+                sys::FlashAttention::Auto if !self.plan().flash_attention.value => sys::FlashAttention::Off,
+                flash => flash,
+            });
+        };
+        // held during the test: who else asks for the same need not repeat it
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let flash = match known.iter().find(|(a, _)| *a == attention) {
+            Some((_, flash)) => *flash,
+            None => {
+                let flash = self.test_attention(attention)?;
+                known.push((attention, flash));
+                flash
+            }
+        };
+        Ok(if flash { sys::FlashAttention::On } else { sys::FlashAttention::Off })
+    }
+
+    fn test_attention(&self, attention: Attention) -> Result<bool> {
+        let run = |path: &Path| {
+            // the weights have their memory by now
+            let test = device::Test { path, gguf: &self.gguf, attention, largest: 0, trust_earlier: true };
+            device::attend(&self.placement, &test)
+        };
+        #[cfg(feature = "builtin-model")]
+        if self.path == Path::new(crate::builtin::NAME) {
+            return run(builtin_file()?.path());
+        }
+        run(&self.path)
     }
 
     /// What was decided otherwise than planned, as a device failed its self-test.

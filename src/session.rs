@@ -2,7 +2,7 @@
 
 use crate::{
     chain,
-    device::{self, DeviceKind, devices},
+    device::{self, Attention, DeviceKind, devices},
     error::{Error, Result},
     gguf::{Gguf, TensorType},
     model::{LoadedModel, Token},
@@ -161,6 +161,19 @@ impl ContextOptions {
         })
     }
 
+    /// What decides which operations its attention is made of.
+    pub(crate) fn attention(&self) -> Attention {
+        Attention {
+            cache_k: self.cache_type_k.native(),
+            cache_v: self.cache_type_v.native(),
+            flash: match self.flash_attention {
+                FlashAttention::Auto => sys::FlashAttention::Auto,
+                FlashAttention::On => sys::FlashAttention::On,
+                FlashAttention::Off => sys::FlashAttention::Off,
+            },
+        }
+    }
+
     /// Bytes of the KV cache of one context, where the model's header tells them.
     pub(crate) fn cache_bytes(&self, gguf: &Gguf, cells: usize) -> Option<u64> {
         gguf.kv_cache_bytes(cells as u64, self.cache_type_k.tensor_type(), self.cache_type_v.tensor_type())
@@ -247,8 +260,8 @@ impl Session {
     /// Makes a context for the model.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] for options that make no sense, [`Error::OutOfMemory`] where the KV cache cannot fit,
-    /// [`Error::Engine`] where llama.cpp refuses.
+    /// [`Error::InvalidRequest`] for options that make no sense, [`Error::DeviceWrong`] where the device fails its self-test
+    /// with them, [`Error::OutOfMemory`] where the KV cache cannot fit, [`Error::Engine`] where llama.cpp refuses.
     pub fn new(model: &Arc<LoadedModel>, options: &ContextOptions) -> Result<Self> {
         options.validate()?;
         let limit = options.context_for(model);
@@ -532,6 +545,7 @@ fn make_context(
     embeddings: bool,
 ) -> Result<sys::Context> {
     check_memory(model, options, cells)?;
+    let attention = options.attention();
     let small = |value: usize| u32::try_from(value).expect("validate() bounds it");
     let params = sys::ContextParams {
         n_ctx: small(cells),
@@ -540,14 +554,9 @@ fn make_context(
         n_seq: small(sequences),
         threads: i32::try_from(options.threads.unwrap_or_else(default_threads))
             .expect("validate() bounds it"),
-        flash_attention: match options.flash_attention {
-            FlashAttention::Auto if !model.plan().flash_attention.value => sys::FlashAttention::Off,
-            FlashAttention::Auto => sys::FlashAttention::Auto,
-            FlashAttention::On => sys::FlashAttention::On,
-            FlashAttention::Off => sys::FlashAttention::Off,
-        },
-        cache_k: options.cache_type_k.native(),
-        cache_v: options.cache_type_v.native(),
+        flash_attention: model.tested_attention(attention)?,
+        cache_k: attention.cache_k,
+        cache_v: attention.cache_v,
         count_operations: options.count_operations,
         embeddings,
     };

@@ -27,6 +27,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sequences", &["error", "sys", "model", "session"]),
     ("embedding", &["error", "sys", "gguf", "model", "session"]),
     ("doctor", &["error", "sys", "gguf", "device", "model", "session"]),
+    ("tune", &["error", "sys", "gguf", "device", "model"]),
     (
         "engine",
         &[
@@ -58,7 +59,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "error", "version", "builtin", "sampling", "text", "template", "gguf", "device", "model",
-            "state", "session", "engine", "config", "blocking", "server", "desktop", "doctor",
+            "state", "session", "engine", "config", "blocking", "server", "desktop", "doctor", "tune",
         ],
     ),
 ];

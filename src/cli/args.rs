@@ -130,6 +130,8 @@ pub(crate) enum Command {
     /// Examine the devices: is what they compute right, how fast are they, and what to do where something is wrong.
     #[cfg(feature = "builtin-model")]
     Doctor(DoctorArgs),
+    /// Measure how a model's products are best divided on a graphics device, and keep what is faster.
+    Tune(TuneArgs),
     /// Show the settings in effect and where each was made.
     Config(ConfigArgs),
     /// Write a completion script for a shell.
@@ -528,6 +530,32 @@ pub(crate) struct DoctorArgs {
     /// Write what was found into a file that can be attached to an issue. It names no users, computers or files.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+}
+
+const TUNE_HELP: &str = "\
+For each matrix of the model and a few numbers of columns: the shapes of the kernel that may be sensible, first held against \
+the CPU, then timed. What is faster than the backend's own is kept in the user's cache directory, for this device, system and \
+version. On a card with memory of its own private, managed and shared buffers are compared as well. A simulated device is \
+measured by bytes and threadgroups.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = TUNE_HELP)]
+pub(crate) struct TuneArgs {
+    /// The model, a GGUF file; without one, the small model that is built in.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Only this device: a name, registry id or index from `inferno devices`; several with commas between.
+    #[arg(short, long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Measure, and keep nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Forget what was measured, and measure nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) reset: bool,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

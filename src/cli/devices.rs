@@ -92,9 +92,6 @@ fn show(row: &Row<'_>) -> Result<(), Failure> {
         };
         output::line(&format!("     {:15} {}", "self-test", output::tame(&verdict)))?;
     }
-    if device.kind == DeviceKind::Cpu {
-        output::line(&format!("     {:15} {}", "weights", inferno::cpu_weights(true, true)?))?;
-    }
     match &row.plan {
         Ok(Some(plan)) => show_plan(plan),
         Ok(None) => Ok(()),
@@ -192,6 +189,19 @@ fn show_plan(plan: &Plan) -> Result<(), Failure> {
         choice("staging buffer", &device.staging, |bytes| size(u64::from(bytes)))?;
         choice("allocations", &device.block, size)?;
         choice("command buffers", &device.command_buffers, |parts| parts.to_string())?;
+        let shapes = match device.shapes.value.len() {
+            0 => "own".into(),
+            n => format!("{n} tuned"),
+        };
+        output::line(&format!(
+            "     {:15} {shapes:10} {}",
+            "product shapes",
+            output::tame(&device.shapes.reason)
+        ))?;
+        for tuned in &device.shapes.value {
+            let words = format!("{}: {}; gain {:.2}", tuned.product, tuned.shape, tuned.gain());
+            output::line(&format!("     {:15} {:10} {}", "", "", output::tame(&words)))?;
+        }
     }
     choice("file mapped", &plan.mmap, yes)?;
     choice("flash attention", &plan.flash_attention, yes)?;

@@ -166,6 +166,8 @@ fn kind(error: &Error) -> &'static str {
         Error::ModelLoadFailed { .. } => "model_load_failed",
         Error::ContextOverflow { .. } => "context_overflow",
         Error::OutOfMemory { .. } => "out_of_memory",
+        Error::DeviceLost { .. } => "device_lost",
+        Error::DeviceWrong { .. } => "device_wrong",
         Error::InvalidRequest { .. } => "invalid_request",
         Error::Config { .. } => "config",
         Error::Template { .. } => "template",

@@ -24,6 +24,7 @@ mod run;
 mod serve;
 mod settings;
 mod tokenize;
+mod tune;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -64,6 +65,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Devices(command) => devices::run(&command),
         #[cfg(feature = "builtin-model")]
         Command::Doctor(command) => return doctor::run(&command, &args.global),
+        Command::Tune(command) => tune::run(&command, &args.global),
         Command::Config(command) => config::run(&command, &args.global),
         Command::Completions(command) => completions::run(&command),
     }?;

@@ -1,12 +1,12 @@
 //! How a model is run on the devices that it is given: a pure function of facts, model and settings.
 
-use super::{Device, DeviceKind, Facts, Vendor, split};
+use super::{Device, DeviceKind, Facts, Product, TunedProduct, Tuning, Vendor, split};
 use crate::{
     gguf::{Gguf, TensorType},
     sys,
 };
-use serde::Serialize;
-use std::fmt;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt};
 
 /// What was decided, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,7 +35,7 @@ pub enum Encoder {
 }
 
 /// Where the buffers of a GPU lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Buffers {
@@ -67,7 +67,7 @@ impl fmt::Display for Buffers {
 }
 
 /// How one graphics device is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DevicePlan {
     /// The device, by its short name.
@@ -86,10 +86,12 @@ pub struct DevicePlan {
     pub block: Choice<u64>,
     /// Parts into which a graph is cut, beside its beginning.
     pub command_buffers: Choice<u32>,
+    /// Products of the model's matrices that are divided otherwise than the backend does by itself.
+    pub shapes: Choice<Vec<TunedProduct>>,
 }
 
 /// How a model is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Plan {
     /// The graphics devices; none where the CPU does everything.
@@ -111,6 +113,8 @@ pub(crate) struct ModelFacts {
     pub(crate) layers: Vec<u64>,
     /// Whether weights have the type bf16.
     pub(crate) bf16: bool,
+    /// Its matrices, each kind once: type, elements of a row, rows.
+    pub(crate) matrices: BTreeSet<(TensorType, u64, u64)>,
 }
 
 impl ModelFacts {
@@ -118,6 +122,48 @@ impl ModelFacts {
         Self {
             layers: split::layer_bytes(gguf),
             bf16: gguf.tensors().iter().any(|t| t.kind == TensorType::BF16),
+            matrices: matrices(gguf),
+        }
+    }
+}
+
+fn matrices(gguf: &Gguf) -> BTreeSet<(TensorType, u64, u64)> {
+    // the embedding is looked up, and multiplied only where there is no output of its own
+    let multiplied = |name: &str| name != "token_embd.weight" || gguf.tensor("output.weight").is_none();
+    let matrix = |dims: &[u64]| match dims {
+        [row_length, rows] | [row_length, rows, 1] | [row_length, rows, 1, 1] if *rows > 1 => {
+            Some((*row_length, *rows))
+        }
+        _ => None,
+    };
+    let all = gguf.tensors().iter().filter(|t| t.name.ends_with(".weight") && multiplied(&t.name));
+    all.filter_map(|t| matrix(&t.dims).map(|(row_length, rows)| (t.kind, row_length, rows))).collect()
+}
+
+/// What a context is asked for, as far as it decides which operations its attention is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attention {
+    pub(crate) cache_k: sys::CacheKind,
+    pub(crate) cache_v: sys::CacheKind,
+    pub(crate) flash: sys::FlashAttention,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self { cache_k: sys::CacheKind::F16, cache_v: sys::CacheKind::F16, flash: sys::FlashAttention::Auto }
+    }
+}
+
+impl Attention {
+    /// Whether flash attention is used, where that is not left to the plan, and why.
+    pub(super) fn demand(&self) -> Option<Choice<bool>> {
+        match self.flash {
+            sys::FlashAttention::On => Some(Choice::new(true, "the settings say so")),
+            sys::FlashAttention::Off => Some(Choice::new(false, "the settings say so")),
+            sys::FlashAttention::Auto if self.cache_v.is_quantised() => {
+                Some(Choice::new(true, "a quantised V cache needs it"))
+            }
+            sys::FlashAttention::Auto => None,
         }
     }
 }
@@ -126,6 +172,7 @@ impl ModelFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Wishes {
     pub(crate) mmap: Option<bool>,
+    pub(crate) attention: Attention,
 }
 
 /// Two halves: one is filled while the other is copied from.
@@ -145,18 +192,24 @@ pub(crate) fn plan(devices: &[&Device], model: &ModelFacts, wishes: Wishes) -> P
     let plans = graphics
         .iter()
         .zip(&counts)
-        .map(|((device, facts), layers)| one(device, facts, Choice::new(*layers, &reason), wishes))
+        .map(|((device, facts), layers)| one(device, facts, model, Choice::new(*layers, &reason), wishes))
         .collect::<Vec<_>>();
     Plan {
         cpu_layers: all - on_devices,
         mmap: mmap(&graphics, wishes),
-        flash_attention: flash_attention(&graphics),
+        flash_attention: wishes.attention.demand().unwrap_or_else(|| flash_attention(&graphics)),
         notes: notes(&graphics, model),
         devices: plans,
     }
 }
 
-fn one(device: &Device, facts: &Facts, layers: Choice<u32>, wishes: Wishes) -> DevicePlan {
+fn one(
+    device: &Device,
+    facts: &Facts,
+    model: &ModelFacts,
+    layers: Choice<u32>,
+    wishes: Wishes,
+) -> DevicePlan {
     let apple = facts.vendor == Vendor::Apple;
     let encoder = if apple {
         Choice::new(Encoder::Concurrent, "Apple's GPUs order memory on barriers")
@@ -189,7 +242,7 @@ fn one(device: &Device, facts: &Facts, layers: Choice<u32>, wishes: Wishes) -> D
             ),
         ),
         (false, _) => (
-            Choice::new(Buffers::Private, private_reason(facts)),
+            measured_buffers(device).unwrap_or_else(|| Choice::new(Buffers::Private, private_reason(facts))),
             Choice::new(false, "a mapped file would be read over the link to the host for every token"),
         ),
     };
@@ -224,7 +277,41 @@ fn one(device: &Device, facts: &Facts, layers: Choice<u32>, wishes: Wishes) -> D
         staging,
         block,
         command_buffers,
+        shapes: shapes(device.tuning.as_ref(), model),
     }
+}
+
+fn measured_buffers(device: &Device) -> Option<Choice<Buffers>> {
+    let tuning = device.tuning.as_ref()?;
+    let best = tuning.buffers.first()?;
+    let others: Vec<_> = tuning.buffers[1..].iter().map(|b| b.buffers.to_string()).collect();
+    let over = if others.is_empty() { String::new() } else { format!(", over {}", others.join(" and ")) };
+    let by =
+        if tuning.simulated { "read the fewest bytes over the link to the host" } else { "were the fastest" };
+    Some(Choice::new(
+        best.buffers,
+        format!("of those that pass the self-test they {by}{over}: `inferno tune`"),
+    ))
+}
+
+fn shapes(tuning: Option<&Tuning>, model: &ModelFacts) -> Choice<Vec<TunedProduct>> {
+    let Some(tuning) = tuning else {
+        return Choice::new(vec![], "the backend's own; `inferno tune` measures others");
+    };
+    let is_ours = |p: &Product| {
+        model.matrices.iter().any(|(kind, row_length, rows)| {
+            (kind.name(), *row_length, *rows) == (p.matrix.as_str(), p.row_length, p.rows)
+        })
+    };
+    let ours: Vec<_> = tuning.products.iter().filter(|p| is_ours(&p.product)).cloned().collect();
+    if ours.is_empty() {
+        return Choice::new(vec![], "`inferno tune` found none that is faster for this model");
+    }
+    let sum = |cost: fn(&TunedProduct) -> f64| ours.iter().map(cost).sum::<f64>();
+    let gain = sum(|p| p.before) / sum(|p| p.after);
+    let what = if tuning.simulated { "fewer bytes and threadgroups, simulated" } else { "faster" };
+    let reason = format!("`inferno tune`: {what}, with a gain of {gain:.2} over the backend's own");
+    Choice::new(ours, reason)
 }
 
 fn private_reason(facts: &Facts) -> &'static str {
@@ -288,19 +375,26 @@ fn notes(graphics: &[(&Device, &Facts)], model: &ModelFacts) -> Vec<String> {
 impl Plan {
     /// The plans to try, the best first: this one; then, where reports disagree, those with other buffers; last the safest,
     /// which gives up what is fast for what has gone wrong on no card. After all of them comes the CPU.
-    pub(crate) fn candidates(&self) -> Vec<Plan> {
+    pub(crate) fn candidates(&self, attention: Attention) -> Vec<Plan> {
+        let mut plain = self.clone();
+        for device in plain.devices.iter_mut().filter(|d| !d.shapes.value.is_empty()) {
+            device.shapes = Choice::new(vec![], "the measured ones failed the self-test");
+        }
+        // there is a choice where the card has memory of its own, and hence a buffer for copies
         let with = |buffers: Buffers, reason: &str| {
-            let mut plan = self.clone();
-            for device in plan.devices.iter_mut().filter(|d| d.buffers.value == Buffers::Private) {
+            let mut plan = plain.clone();
+            for device in
+                plan.devices.iter_mut().filter(|d| d.staging.value > 0 && d.buffers.value != buffers)
+            {
                 device.buffers = Choice::new(buffers, reason);
             }
             plan
         };
-        let mut serial = self.clone();
+        let mut serial = plain.clone();
         for device in serial.devices.iter_mut().filter(|d| d.encoder.value == Encoder::Concurrent) {
             device.encoder = Choice::new(Encoder::Serial, "a concurrent encoder failed the self-test");
         }
-        let mut safest = self.clone();
+        let mut safest = plain.clone();
         for device in &mut safest.devices {
             let reason = "the plan before this one failed the self-test";
             device.encoder = Choice::new(Encoder::Serial, reason);
@@ -309,9 +403,13 @@ impl Plan {
             device.command_buffers = Choice::new(PARTS, reason);
         }
         safest.mmap = Choice::new(false, "the plan before this one failed the self-test");
-        safest.flash_attention = Choice::new(false, "the plan before this one failed the self-test");
+        if attention.demand().is_none() {
+            safest.flash_attention = Choice::new(false, "the plan before this one failed the self-test");
+        }
         let all = vec![
             self.clone(),
+            plain.clone(),
+            with(Buffers::Private, "the measured ones failed the self-test"),
             with(
                 Buffers::Managed,
                 "private buffers failed the self-test, and managed ones won on a Radeon Pro 5300M",
@@ -331,12 +429,12 @@ impl Plan {
     }
 
     /// This plan with everything on the CPU.
-    pub(crate) fn on_cpu(&self, reason: &str) -> Plan {
+    pub(crate) fn on_cpu(&self, attention: Attention, reason: &str) -> Plan {
         Plan {
             devices: vec![],
             cpu_layers: self.cpu_layers + self.devices.iter().map(|d| d.layers.value).sum::<u32>(),
             mmap: Choice::new(true, MAPPED),
-            flash_attention: Choice::new(true, "the CPU has it"),
+            flash_attention: attention.demand().unwrap_or_else(|| flash_attention(&[])),
             notes: vec![reason.to_owned()],
         }
     }
@@ -351,6 +449,7 @@ impl DevicePlan {
                 Buffers::Managed => sys::DeviceBuffers::Managed,
                 Buffers::Private => sys::DeviceBuffers::Private,
             },
+            shapes: self.shapes.value.iter().filter_map(TunedProduct::native).collect(),
             map_host_memory: self.maps_file.value,
             staging: self.staging.value,
             block: self.block.value,
@@ -369,7 +468,8 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn model() -> ModelFacts {
-        ModelFacts { layers: vec![100 * MIB; 17], bf16: false }
+        let matrices = BTreeSet::from([(TensorType::Q4_K, 2048, 2048)]);
+        ModelFacts { layers: vec![100 * MIB; 17], bf16: false, matrices }
     }
 
     fn of(profile: &str, wishes: Wishes) -> Plan {
@@ -415,10 +515,10 @@ mod tests {
 
     #[test]
     fn settings_win() {
-        let mapped = of("amd-rdna1", Wishes { mmap: Some(true) });
+        let mapped = of("amd-rdna1", Wishes { mmap: Some(true), ..Wishes::default() });
         assert!(mapped.mmap.value && mapped.devices[0].maps_file.value);
         assert!(mapped.devices[0].maps_file.reason.contains("ten times slower"));
-        let read = of("apple-m1", Wishes { mmap: Some(false) });
+        let read = of("apple-m1", Wishes { mmap: Some(false), ..Wishes::default() });
         assert!(!read.mmap.value && !read.devices[0].maps_file.value);
     }
 
@@ -433,10 +533,10 @@ mod tests {
 
     #[test]
     fn plans_to_try_end_with_the_safest() {
-        let all = of("amd-rdna1", Wishes::default()).candidates();
+        let all = of("amd-rdna1", Wishes::default()).candidates(Attention::default());
         let buffers: Vec<_> = all.iter().map(|p| p.devices[0].buffers.value).collect();
         assert_eq!(buffers, [Buffers::Private, Buffers::Managed, Buffers::Shared, Buffers::Private]);
-        let all = of("apple-m1", Wishes::default()).candidates();
+        let all = of("apple-m1", Wishes::default()).candidates(Attention::default());
         assert_eq!(all.len(), 3);
         assert_eq!(all[1].devices[0].encoder.value, Encoder::Serial);
         assert!(all[1].flash_attention.value && all[1].devices[0].maps_file.value);
@@ -446,8 +546,57 @@ mod tests {
             (Encoder::Serial, false)
         );
         assert!(!safest.flash_attention.value && !safest.mmap.value);
-        let cpu = safest.on_cpu("it failed");
+        let cpu = safest.on_cpu(Attention::default(), "it failed");
         assert!(cpu.devices.is_empty() && cpu.cpu_layers == 17 && cpu.mmap.value);
+    }
+
+    #[test]
+    fn what_is_asked_of_attention_is_not_given_up() {
+        use sys::{CacheKind, FlashAttention};
+        let plans = |flash, cache_v| {
+            let attention = Attention { flash, cache_v, ..Attention::default() };
+            let wishes = Wishes { attention, ..Wishes::default() };
+            let mut all = of("apple-m1", wishes).candidates(attention);
+            all.push(all[0].on_cpu(attention, "it failed"));
+            all.iter().map(|p| p.flash_attention.value).collect::<Vec<_>>()
+        };
+        assert_eq!(plans(FlashAttention::Auto, CacheKind::F16), [true, true, false, true]);
+        assert_eq!(plans(FlashAttention::On, CacheKind::F16), [true; 4]);
+        assert_eq!(plans(FlashAttention::Off, CacheKind::F16), [false; 4]);
+        assert_eq!(plans(FlashAttention::Auto, CacheKind::Q4_0), [true; 4]);
+    }
+
+    #[test]
+    fn what_was_measured_is_used_and_given_up_first() {
+        use super::super::{BuffersCost, ProductShape};
+        let product = |rows| Product { matrix: "q4_K".into(), row_length: 2048, rows, columns: 1 };
+        let tuned = |rows| TunedProduct {
+            product: product(rows),
+            shape: ProductShape { rows_per_simdgroup: 4, ..ProductShape::default() },
+            before: 3.0,
+            after: 2.0,
+        };
+        let cost = |buffers, cost| BuffersCost { buffers, cost };
+        let mut device = of_profile(0, "amd-rdna2-egpu");
+        device.tuning = Some(Tuning {
+            products: vec![tuned(2048), tuned(512)],
+            buffers: vec![cost(Buffers::Shared, 1.0), cost(Buffers::Private, 1.2)],
+            simulated: false,
+            at: 1,
+        });
+        let plan = plan(&[&device], &model(), Wishes::default());
+        let one = &plan.devices[0];
+        // the other matrix is not this model's
+        assert_eq!(one.shapes.value, [tuned(2048)]);
+        assert!(one.shapes.reason.contains("a gain of 1.50"), "{}", one.shapes.reason);
+        assert_eq!(one.native().shapes.len(), 1);
+        assert_eq!(one.buffers.value, Buffers::Shared);
+        assert!(one.buffers.reason.contains("over private"), "{}", one.buffers.reason);
+        let all = plan.candidates(Attention::default());
+        let ways: Vec<_> =
+            all.iter().map(|p| (p.devices[0].shapes.value.len(), p.devices[0].buffers.value)).collect();
+        use Buffers::{Managed, Private, Shared};
+        assert_eq!(ways, [(1, Shared), (0, Shared), (0, Private), (0, Managed), (0, Shared)]);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! The self-test: a device computes what a model will, and its results are held against the CPU's, before they are trusted.
 
 use super::{
-    Check, Device, Fallback, Finding, Placement, Plan, Verdict, Wishes,
-    policy::{self, ModelFacts},
+    Check, Device, Fallback, Finding, Placement, Plan, Tuning, Verdict, Wishes,
+    policy::{self, Attention, ModelFacts},
+    tuning,
     verdicts::{self, Key},
 };
 use crate::{
     error::{Error, Result},
     gguf::{Gguf, Value},
-    sys::{self, CacheKind},
-    version,
+    sys, version,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -23,6 +23,8 @@ use std::{
 const SMALL_BLOCK: u64 = 16 << 20;
 /// The operation whose failure is cured by leaving flash attention out.
 const FLASH_ATTENTION: &str = "FLASH_ATTN_EXT";
+/// The first layers, of which attention is a part.
+const CHAIN: &str = "CHAIN";
 
 /// Of a test that did not come to an end: the backend did not start, or an assertion failed.
 const START: &str = "START";
@@ -32,8 +34,9 @@ const START: &str = "START";
 pub(crate) struct Test<'a> {
     pub(crate) path: &'a Path,
     pub(crate) gguf: &'a Gguf,
-    pub(crate) cache_k: CacheKind,
-    pub(crate) cache_v: CacheKind,
+    pub(crate) attention: Attention,
+    /// Bytes of the largest buffer that is tried; the plan may allow less.
+    pub(crate) largest: u64,
     /// Whether verdicts that were reached before count.
     pub(crate) trust_earlier: bool,
 }
@@ -76,7 +79,7 @@ pub(crate) fn settle(
         };
         let fallback = Fallback { then, ..failed };
         placement.plan = if rest.is_empty() {
-            placement.plan.on_cpu(&fallback.to_string())
+            placement.plan.on_cpu(test.attention, &fallback.to_string())
         } else {
             policy::plan(&rest, &ModelFacts::of(test.gguf), wishes)
         };
@@ -98,7 +101,7 @@ pub(crate) fn settle(
 type Tried = std::result::Result<(Plan, Vec<Fallback>), Vec<Fallback>>;
 
 fn try_candidates(placement: &Placement, test: &Test<'_>, go_on: &mut dyn FnMut() -> bool) -> Result<Tried> {
-    let mut queue: VecDeque<Plan> = placement.plan.candidates().into();
+    let mut queue: VecDeque<Plan> = placement.plan.candidates(test.attention).into();
     let mut tried: Vec<Plan> = vec![];
     let mut fallbacks: Vec<Fallback> = vec![];
     let mut attention: Option<String> = None;
@@ -116,11 +119,18 @@ fn try_candidates(placement: &Placement, test: &Test<'_>, go_on: &mut dyn FnMut(
         if let Some(last) = fallbacks.last_mut() {
             last.then = difference(&placement.plan, &candidate);
         }
-        let Some((device, verdict)) = first_failure(placement, &candidate, test)? else {
-            return Ok(Ok((candidate, fallbacks)));
+        let may_leave_out = candidate.flash_attention.value && test.attention.demand().is_none();
+        let (device, verdict) = match examine(placement, &candidate, test)? {
+            Examined::Passed { without_attention: Some(device) } if may_leave_out => {
+                // llama.cpp would leave it out as well, but what it computes instead would not have been tested
+                attention = Some(format!("{device} has no kernel for it"));
+                queue.push_front(candidate);
+                continue;
+            }
+            Examined::Passed { .. } => return Ok(Ok((candidate, fallbacks))),
+            Examined::Failed { device, verdict } => (device, verdict),
         };
-        let only_attention = verdict.failures().all(|check| check.operation == FLASH_ATTENTION);
-        if only_attention && candidate.flash_attention.value {
+        if may_leave_out && is_attention_alone(&verdict) {
             attention = Some(format!("it failed the self-test of {device}: {}", verdict.reason()));
             queue.push_front(candidate);
         }
@@ -143,6 +153,9 @@ fn difference(from: &Plan, to: &Plan) -> String {
         if from.buffers.value != to.buffers.value {
             words.push(format!("{} buffers", to.buffers.value));
         }
+        if from.shapes.value != to.shapes.value {
+            words.push("the backend's own shapes of products".into());
+        }
         if from.maps_file.value != to.maps_file.value {
             words.push("no mapped file".into());
         }
@@ -160,59 +173,114 @@ fn difference(from: &Plan, to: &Plan) -> String {
     format!("tried in its place: {}", words.join(", "))
 }
 
-/// The first device of the plan that fails, with its verdict.
-fn first_failure(placement: &Placement, plan: &Plan, test: &Test<'_>) -> Result<Option<(String, Verdict)>> {
+/// What the devices of a plan came to.
+enum Examined {
+    /// All are right; this one, if any, leaves flash attention to the CPU.
+    Passed { without_attention: Option<String> },
+    /// The first that is not.
+    Failed { device: String, verdict: Verdict },
+}
+
+fn examine(placement: &Placement, plan: &Plan, test: &Test<'_>) -> Result<Examined> {
+    let mut without_attention = None;
     for one in &plan.devices {
         let Some(device) = placement.chosen.iter().find(|d| d.name == one.device) else { continue };
         let verdict = verdict(device, plan, test)?;
-        if let Some(verdict) = verdict.filter(|v| !v.passed) {
-            return Ok(Some((device.name.clone(), verdict)));
+        if !verdict.passed {
+            return Ok(Examined::Failed { device: device.name.clone(), verdict });
+        }
+        let mut checks = verdict.checks.iter();
+        if checks.any(|check| check.operation == FLASH_ATTENTION && check.finding == Finding::OnCpu) {
+            without_attention.get_or_insert_with(|| device.name.clone());
         }
     }
-    Ok(None)
+    Ok(Examined::Passed { without_attention })
 }
 
-/// The verdict on one device of a plan, reached before or now. None where llama.cpp cannot say what the model computes:
-/// then it cannot load it either, or the model is of a kind that takes other ways.
+/// Whether flash attention is wrong, and nothing else but what it is a part of.
+fn is_attention_alone(verdict: &Verdict) -> bool {
+    verdict.failures().any(|check| check.operation == FLASH_ATTENTION)
+        && verdict.failures().all(|check| [FLASH_ATTENTION, CHAIN].contains(&check.operation.as_str()))
+}
+
+/// Whether a context with this attention may be made of a model that was loaded with another, and whether it may use flash
+/// attention.
+///
+/// # Errors
+/// [`Error::DeviceWrong`] where a device fails its self-test with it; [`Error::DeviceLost`] where one is gone.
+pub(crate) fn attend(placement: &Placement, test: &Test<'_>) -> Result<bool> {
+    let demand = test.attention.demand();
+    let mut plan = placement.plan.clone();
+    if let Some(demand) = &demand {
+        plan.flash_attention = demand.clone();
+    }
+    loop {
+        let may_leave_out = plan.flash_attention.value && demand.is_none();
+        match examine(placement, &plan, test)? {
+            Examined::Passed { without_attention: Some(_) } if may_leave_out => {}
+            Examined::Passed { .. } => return Ok(plan.flash_attention.value),
+            Examined::Failed { verdict, .. } if may_leave_out && is_attention_alone(&verdict) => {}
+            Examined::Failed { device, verdict } => {
+                tracing::warn!(
+                    "{device} failed its self-test with {:?}: {}",
+                    test.attention,
+                    verdict.reason()
+                );
+                return Err(Error::DeviceWrong { device, what: verdict.reason() });
+            }
+        }
+        plan.flash_attention.value = false;
+    }
+}
+
+/// The verdict on one device of a plan, reached before or now. One of which nothing can be said has failed: what is not
+/// tested is not trusted.
 ///
 /// # Errors
 /// [`Error::DeviceLost`] where the device is gone.
-pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<Option<Verdict>> {
-    let Some(one) = plan.devices.iter().find(|d| d.device == device.name) else { return Ok(None) };
-    let key = key(device, plan, test);
+pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<Verdict> {
+    let one = plan
+        .devices
+        .iter()
+        .find(|d| d.device == device.name)
+        .expect("the plan's own devices are asked about");
+    let block = one.block.value.min(test.largest.max(SMALL_BLOCK));
+    let key = key(device, plan, block, test);
     let directory = verdicts::directory();
     if test.trust_earlier
         && let Some(verdict) = directory.as_deref().and_then(|dir| verdicts::find(dir, &key))
     {
         tracing::debug!(device = %device.name, passed = verdict.passed, "the self-test was done before");
-        return Ok(Some(verdict));
+        return Ok(verdict);
     }
     let start = Instant::now();
     let options = sys::SelfTestOptions {
-        cache_k: test.cache_k,
-        cache_v: test.cache_v,
+        cache_k: test.attention.cache_k,
+        cache_v: test.attention.cache_v,
         flash_attention: plan.flash_attention.value,
         threads: 2,
     };
-    let mut native = match sys::SelfTest::new(test.path, &options) {
-        Ok(native) => native,
-        Err(failure) => {
-            tracing::warn!("there is no self-test of this model: {failure}");
-            return Ok(None);
-        }
-    };
-    let block = one.block.value.min(test.gguf.tensor_bytes().max(SMALL_BLOCK));
-    let checks = match native.run(device.index, block, &[(device.index, one.native())]) {
-        Ok(checks) => checks.into_iter().map(Check::new).collect(),
-        // of a backend that does not start, or an assertion
-        Err(failure) => vec![Check {
+    let failed = |reason: String| {
+        vec![Check {
             operation: START.into(),
             what: device.description.clone(),
             finding: Finding::Failed,
-            reason: failure.to_string(),
+            reason,
             error: None,
             limit: 0.0,
-        }],
+        }]
+    };
+    let (checks, multiplications) = match sys::SelfTest::new(test.path, &options) {
+        Ok(mut native) => {
+            let checks = match native.run(device.index, block, &[(device.index, one.native())]) {
+                Ok(checks) => checks.into_iter().map(Check::new).collect(),
+                // of a backend that does not start, or an assertion
+                Err(failure) => failed(failure.to_string()),
+            };
+            (checks, native.work())
+        }
+        // what stops the test most often stops the load, or the context, as well, and is told then
+        Err(failure) => (failed(format!("there is no self-test of this model: {failure}")), 0.0),
     };
     if let Some(lost) = super::lost(std::slice::from_ref(&device.name)) {
         return Err(lost);
@@ -221,7 +289,7 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<O
         passed: !checks.iter().any(Check::is_failure),
         model: model_in_words(test.gguf),
         plan: plan.in_words(one),
-        multiplications: native.work(),
+        multiplications,
         seconds: start.elapsed().as_secs_f64(),
         at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()),
         checks,
@@ -241,7 +309,27 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<O
     {
         tracing::warn!("the verdict of the self-test cannot be kept: {error}");
     }
-    Ok(Some(verdict))
+    Ok(verdict)
+}
+
+fn tuning_key(device: &Device) -> tuning::Key {
+    tuning::Key { device: device_key(device), system: system(), build: build() }
+}
+
+/// What was measured on a device, where that was kept.
+pub(super) fn tuned(device: &Device) -> Option<Tuning> {
+    device.facts.as_ref()?;
+    tuning::find(&tuning_key(device))
+}
+
+/// Keeps what was measured on a device; none: forgets it.
+pub(crate) fn keep_tuning(device: &Device, tuning: Option<&Tuning>) -> Result<()> {
+    let key = tuning_key(device);
+    let result = match tuning {
+        Some(tuning) => tuning::keep(&key, tuning),
+        None => tuning::forget(&key).map(|_| ()),
+    };
+    result.map_err(|e| Error::io("write", verdicts::cache("tuning").unwrap_or_default(), e))
 }
 
 /// The latest verdict on a device that was kept, with any model and plan.
@@ -258,7 +346,7 @@ fn model_in_words(gguf: &Gguf) -> String {
     }
 }
 
-fn key(device: &Device, plan: &Plan, test: &Test<'_>) -> Key {
+fn key(device: &Device, plan: &Plan, block: u64, test: &Test<'_>) -> Key {
     let one = plan.devices.iter().find(|d| d.device == device.name).map(super::DevicePlan::native);
     Key {
         device: device_key(device),
@@ -266,8 +354,8 @@ fn key(device: &Device, plan: &Plan, test: &Test<'_>) -> Key {
         build: build(),
         model: model_hash(test.gguf),
         plan: format!(
-            "{one:?}, flash attention {}, cache {:?} {:?}",
-            plan.flash_attention.value, test.cache_k, test.cache_v
+            "{one:?}, flash attention {}, cache {:?} {:?}, buffer of {block}",
+            plan.flash_attention.value, test.attention.cache_k, test.attention.cache_v
         ),
     }
 }

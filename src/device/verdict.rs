@@ -146,6 +146,9 @@ impl Plan {
         if self.flash_attention.value {
             words.push("flash attention".into());
         }
+        if !device.shapes.value.is_empty() {
+            words.push("measured shapes".into());
+        }
         words.push(format!("blocks of {} MiB", device.block.value >> 20));
         words.join(", ")
     }

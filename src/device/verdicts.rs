@@ -4,7 +4,7 @@
 //! as none; so does a directory that cannot be written.
 
 use super::Verdict;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
     env, fs,
@@ -36,8 +36,13 @@ struct Entry {
 /// A verdict file is some ten KiB; one that is larger is not one.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The user's cache directory for this package, where the system has one.
+/// The user's cache directory for verdicts, where the system has one.
 pub(super) fn directory() -> Option<PathBuf> {
+    cache("self-test")
+}
+
+/// A directory of this package's in the user's cache directory, where the system has one.
+pub(super) fn cache(name: &str) -> Option<PathBuf> {
     let variable =
         |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from).filter(|p| p.is_absolute());
     let base = if cfg!(windows) {
@@ -46,26 +51,43 @@ pub(super) fn directory() -> Option<PathBuf> {
         let otherwise = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
         variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(otherwise)))
     };
-    Some(base?.join("inferno").join("self-test"))
+    Some(base?.join("inferno").join(name))
 }
 
-fn file(directory: &Path, key: &Key) -> PathBuf {
+/// The name of the file for a key.
+pub(super) fn file_name(key: &impl Serialize) -> String {
     let text = serde_json::to_string(key).expect("strings alone");
     let hash = Sha256::digest(text.as_bytes());
     let name: String = hash.iter().take(12).map(|b| format!("{b:02x}")).collect();
-    directory.join(format!("{name}.json"))
+    format!("{name}.json")
 }
 
-fn entry(path: &Path) -> Option<Entry> {
+/// What a file holds; none where it cannot be read, or is damaged.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     if fs::metadata(path).ok()?.len() > MAX_BYTES {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// Writes all of it or nothing.
+pub(super) fn write(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer(&mut temporary, value)?;
+    temporary.flush()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+fn file(directory: &Path, key: &Key) -> PathBuf {
+    directory.join(file_name(key))
+}
+
 /// The verdict for this key, if there is one.
 pub(super) fn find(directory: &Path, key: &Key) -> Option<Verdict> {
-    entry(&file(directory, key)).filter(|e| e.key == *key).map(|e| e.verdict)
+    read::<Entry>(&file(directory, key)).filter(|e| e.key == *key).map(|e| e.verdict)
 }
 
 /// The latest verdict for this device, with any model and plan.
@@ -73,7 +95,7 @@ pub(super) fn latest(directory: &Path, device: &str, system: &str, build: &str) 
     let files = fs::read_dir(directory).ok()?.flatten().map(|e| e.path());
     files
         .filter(|path| path.extension().is_some_and(|x| x == "json"))
-        .filter_map(|path| entry(&path))
+        .filter_map(|path| read::<Entry>(&path))
         .filter(|e| e.key.device == device && e.key.system == system && e.key.build == build)
         .map(|e| e.verdict)
         .max_by_key(|verdict| verdict.at)
@@ -81,12 +103,7 @@ pub(super) fn latest(directory: &Path, device: &str, system: &str, build: &str) 
 
 /// Keeps a verdict. All or nothing is written.
 pub(super) fn keep(directory: &Path, key: &Key, verdict: &Verdict) -> std::io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer(&mut temporary, &Entry { key: key.clone(), verdict: verdict.clone() })?;
-    temporary.flush()?;
-    temporary.persist(file(directory, key)).map_err(|e| e.error)?;
-    Ok(())
+    write(&file(directory, key), &Entry { key: key.clone(), verdict: verdict.clone() })
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl ModelBuilder {
     /// # Errors
     /// As [`LoadedModel::load`], as far as the header and the devices tell.
     pub fn plan(&self) -> Result<Plan> {
-        self.source.plan(&self.load)
+        self.source.plan(&self.load, self.context.attention())
     }
 
     /// Starts to load, in the background. Await the result; dropping it cancels the load and frees everything.
@@ -174,7 +174,8 @@ impl ModelBuilder {
     /// As [`LoadedModel::load`].
     pub fn load_blocking(self, mut progress: impl FnMut(f32) -> ControlFlow<()>) -> Result<Model> {
         self.check()?;
-        let loaded = LoadedModel::load_source(&self.source, &self.load, &mut progress)?;
+        let loaded =
+            LoadedModel::load_source(&self.source, &self.load, self.context.attention(), &mut progress)?;
         Model::new(loaded, self.context, self.engine.unwrap_or_default(), self.batching.as_ref())
     }
 }

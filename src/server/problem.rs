@@ -182,6 +182,7 @@ impl From<Error> for Problem {
             Error::Io { .. } | Error::InvalidGguf { .. } | Error::UnsupportedModel { .. } => {
                 Self::internal(text).with_code("model_load_failed")
             }
+            Error::DeviceWrong { .. } => Self::internal(text).with_code("device_wrong"),
             Error::ModelLoadFailed { .. } => Self::internal(text).with_code("model_load_failed"),
             _ => Self::internal(text),
         }

@@ -85,9 +85,38 @@ pub(crate) enum DeviceBuffers {
     Private,
 }
 
-/// How a device is used: `ggml_device_plan`, in which the members are explained.
+/// How a product is divided: `ggml_product_shape`, in which the members are explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProductShape {
+    pub(crate) kind: u32,
+    pub(crate) row_length: u32,
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+    pub(crate) simdgroups: u16,
+    pub(crate) rows_per_simdgroup: u16,
+    pub(crate) threads_per_row: u16,
+    pub(crate) columns_per_threadgroup: u16,
+}
+
+impl ProductShape {
+    fn native(&self) -> ffi::ggml_product_shape {
+        ffi::ggml_product_shape {
+            type_: self.kind,
+            row_length: self.row_length,
+            rows: self.rows,
+            columns: self.columns,
+            simdgroups: self.simdgroups,
+            rows_per_simdgroup: self.rows_per_simdgroup,
+            threads_per_row: self.threads_per_row,
+            columns_per_threadgroup: self.columns_per_threadgroup,
+        }
+    }
+}
+
+/// How a device is used: `ggml_device_plan`, in which the members are explained, and the shapes of its products.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DevicePlan {
+    pub(crate) shapes: Vec<ProductShape>,
     pub(crate) concurrent: bool,
     pub(crate) buffers: DeviceBuffers,
     pub(crate) map_host_memory: bool,
@@ -113,7 +142,7 @@ pub(super) fn put_into_effect(plans: &[(usize, DevicePlan)]) -> InEffect {
     };
     let mut state = PLANS_CHANGED.wait_while(state, in_the_way).unwrap_or_else(PoisonError::into_inner);
     state.0 += 1;
-    state.1.extend(plans.iter().copied());
+    state.1.extend(plans.iter().cloned());
     for (index, plan) in plans {
         let native = ffi::ggml_device_plan {
             concurrent: plan.concurrent,
@@ -135,6 +164,9 @@ pub(super) fn put_into_effect(plans: &[(usize, DevicePlan)]) -> InEffect {
         // SAFETY: a device of the registry and a plan that outlives the call. A backend without plans says no, and stays
         // as it is.
         let _ = unsafe { ffi::inf_device_set_plan(device, &raw const native) };
+        let shapes: Vec<_> = plan.shapes.iter().map(ProductShape::native).collect();
+        // SAFETY: a device of the registry, and as many shapes as it says, which are copied.
+        let _ = unsafe { ffi::inf_device_set_product_shapes(device, shapes.as_ptr(), shapes.len()) };
     }
     InEffect(())
 }

@@ -827,6 +827,38 @@ const _: () = {
     ["Offset of field: llama_sampler::iface"][::core::mem::offset_of!(llama_sampler, iface) - 0usize];
     ["Offset of field: llama_sampler::ctx"][::core::mem::offset_of!(llama_sampler, ctx) - 8usize];
 };
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct ggml_product_shape {
+    pub type_: u32,
+    pub row_length: u32,
+    pub rows: u32,
+    pub columns: u32,
+    pub simdgroups: u16,
+    pub rows_per_simdgroup: u16,
+    pub threads_per_row: u16,
+    pub columns_per_threadgroup: u16,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ggml_product_shape"][::core::mem::size_of::<ggml_product_shape>() - 24usize];
+    ["Alignment of ggml_product_shape"][::core::mem::align_of::<ggml_product_shape>() - 4usize];
+    ["Offset of field: ggml_product_shape::type_"]
+        [::core::mem::offset_of!(ggml_product_shape, type_) - 0usize];
+    ["Offset of field: ggml_product_shape::row_length"]
+        [::core::mem::offset_of!(ggml_product_shape, row_length) - 4usize];
+    ["Offset of field: ggml_product_shape::rows"][::core::mem::offset_of!(ggml_product_shape, rows) - 8usize];
+    ["Offset of field: ggml_product_shape::columns"]
+        [::core::mem::offset_of!(ggml_product_shape, columns) - 12usize];
+    ["Offset of field: ggml_product_shape::simdgroups"]
+        [::core::mem::offset_of!(ggml_product_shape, simdgroups) - 16usize];
+    ["Offset of field: ggml_product_shape::rows_per_simdgroup"]
+        [::core::mem::offset_of!(ggml_product_shape, rows_per_simdgroup) - 18usize];
+    ["Offset of field: ggml_product_shape::threads_per_row"]
+        [::core::mem::offset_of!(ggml_product_shape, threads_per_row) - 20usize];
+    ["Offset of field: ggml_product_shape::columns_per_threadgroup"]
+        [::core::mem::offset_of!(ggml_product_shape, columns_per_threadgroup) - 22usize];
+};
 pub mod inf_status {
     pub type Type = ::core::ffi::c_uint;
     pub const INF_OK: Type = 0;
@@ -940,6 +972,48 @@ const _: () = {
 };
 #[repr(C)]
 #[derive(Copy, Clone)]
+pub struct inf_product {
+    pub type_: ggml_type::Type,
+    pub row_length: i64,
+    pub rows: i64,
+    pub columns: i64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_product"][::core::mem::size_of::<inf_product>() - 32usize];
+    ["Alignment of inf_product"][::core::mem::align_of::<inf_product>() - 8usize];
+    ["Offset of field: inf_product::type_"][::core::mem::offset_of!(inf_product, type_) - 0usize];
+    ["Offset of field: inf_product::row_length"][::core::mem::offset_of!(inf_product, row_length) - 8usize];
+    ["Offset of field: inf_product::rows"][::core::mem::offset_of!(inf_product, rows) - 16usize];
+    ["Offset of field: inf_product::columns"][::core::mem::offset_of!(inf_product, columns) - 24usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct inf_product_cost {
+    pub supported: bool,
+    pub error: f64,
+    pub seconds: f64,
+    pub bytes: u64,
+    pub host_bytes: u64,
+    pub threadgroups: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of inf_product_cost"][::core::mem::size_of::<inf_product_cost>() - 48usize];
+    ["Alignment of inf_product_cost"][::core::mem::align_of::<inf_product_cost>() - 8usize];
+    ["Offset of field: inf_product_cost::supported"]
+        [::core::mem::offset_of!(inf_product_cost, supported) - 0usize];
+    ["Offset of field: inf_product_cost::error"][::core::mem::offset_of!(inf_product_cost, error) - 8usize];
+    ["Offset of field: inf_product_cost::seconds"]
+        [::core::mem::offset_of!(inf_product_cost, seconds) - 16usize];
+    ["Offset of field: inf_product_cost::bytes"][::core::mem::offset_of!(inf_product_cost, bytes) - 24usize];
+    ["Offset of field: inf_product_cost::host_bytes"]
+        [::core::mem::offset_of!(inf_product_cost, host_bytes) - 32usize];
+    ["Offset of field: inf_product_cost::threadgroups"]
+        [::core::mem::offset_of!(inf_product_cost, threadgroups) - 40usize];
+};
+#[repr(C)]
+#[derive(Copy, Clone)]
 pub struct ggml_backend_buffer {
     pub _address: u8,
 }
@@ -979,6 +1053,11 @@ unsafe extern "C" {
     pub fn llama_sampler_free(smpl: *mut llama_sampler);
     pub fn inf_device_profile(device: ggml_backend_dev_t, profile: *mut ggml_device_profile) -> bool;
     pub fn inf_device_set_plan(device: ggml_backend_dev_t, plan: *const ggml_device_plan) -> bool;
+    pub fn inf_device_set_product_shapes(
+        device: ggml_backend_dev_t,
+        shapes: *const ggml_product_shape,
+        count: usize,
+    ) -> bool;
     pub fn inf_cpu_weight_layout() -> *const ::core::ffi::c_char;
     pub fn inf_init(log: inf_log_fn, error: *mut inf_error) -> inf_status::Type;
     pub fn inf_model_load(
@@ -1230,6 +1309,13 @@ unsafe extern "C" {
         device: ggml_backend_dev_t,
         bytes: usize,
         given: *mut bool,
+        error: *mut inf_error,
+    ) -> inf_status::Type;
+    pub fn inf_probe_begin();
+    pub fn inf_probe_product(
+        device: ggml_backend_dev_t,
+        product: *const inf_product,
+        cost: *mut inf_product_cost,
         error: *mut inf_error,
     ) -> inf_status::Type;
     pub fn inf_system(text: *mut ::core::ffi::c_char, size: usize);

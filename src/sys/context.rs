@@ -32,6 +32,11 @@ pub(crate) enum CacheKind {
 }
 
 impl CacheKind {
+    /// Whether elements share a scale with others of their block.
+    pub(crate) fn is_quantised(self) -> bool {
+        !matches!(self, CacheKind::F32 | CacheKind::F16 | CacheKind::Bf16)
+    }
+
     pub(super) fn native(self) -> ffi::ggml_type::Type {
         match self {
             CacheKind::F32 => ffi::ggml_type::GGML_TYPE_F32,

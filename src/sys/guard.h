@@ -3,7 +3,7 @@
 // ggml_abort() calls its callback before it aborts. Inside a guarded call the callback throws, and the exception unwinds
 // through ggml's C frames (compiled with -fexceptions) to the guard. Two places are out of its reach: worker threads of a
 // parallel region, where unwinding would end in std::terminate, and noexcept functions. What can fail there is checked
-// in Rust before the call.
+// in Rust before the call. The Metal backend's threads that encode a graph guard each operation (ggml-guard.h).
 #pragma once
 
 #include "shim.h"

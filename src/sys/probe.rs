@@ -1,4 +1,4 @@
-//! Probes of a device: how fast copies are, how large a buffer may be.
+//! Probes of a device: how fast copies are, how large a buffer may be, what a product costs.
 
 use super::{
     backend::{self, DevicePlan},
@@ -18,8 +18,13 @@ pub(crate) struct Copies {
 }
 
 /// Copies so many bytes to the device and back, a few times; the fastest counts.
-pub(crate) fn probe_copies(device: usize, plan: Option<DevicePlan>, bytes: usize) -> Result<Copies, Failure> {
-    let _plans = backend::put_into_effect(&plan.map(|plan| (device, plan)).into_iter().collect::<Vec<_>>());
+pub(crate) fn probe_copies(
+    device: usize,
+    plan: Option<&DevicePlan>,
+    bytes: usize,
+) -> Result<Copies, Failure> {
+    let _plans =
+        backend::put_into_effect(&plan.map(|plan| (device, plan.clone())).into_iter().collect::<Vec<_>>());
     let native = handle(device)?;
     let mut copies = ffi::inf_copies { to_device: 0.0, from_device: 0.0, same: false };
     // SAFETY: the device is one of the registry, and copies a place for the result.
@@ -28,13 +33,73 @@ pub(crate) fn probe_copies(device: usize, plan: Option<DevicePlan>, bytes: usize
 }
 
 /// Whether the device gives a buffer of this size.
-pub(crate) fn probe_memory(device: usize, plan: Option<DevicePlan>, bytes: usize) -> Result<bool, Failure> {
-    let _plans = backend::put_into_effect(&plan.map(|plan| (device, plan)).into_iter().collect::<Vec<_>>());
+pub(crate) fn probe_memory(device: usize, plan: Option<&DevicePlan>, bytes: usize) -> Result<bool, Failure> {
+    let _plans =
+        backend::put_into_effect(&plan.map(|plan| (device, plan.clone())).into_iter().collect::<Vec<_>>());
     let native = handle(device)?;
     let mut given = false;
     // SAFETY: the device is one of the registry, and given a place for the result.
     call(|error| unsafe { ffi::inf_probe_memory(native, bytes, &raw mut given, error) })?;
     Ok(given)
+}
+
+/// What a product came to: `inf_product_cost`, in which the members are explained.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProductCost {
+    pub(crate) error: f64,
+    pub(crate) seconds: f64,
+    /// None but of simulated devices.
+    pub(crate) counted: Option<Counted>,
+}
+
+/// What a simulated device did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) bytes: u64,
+    pub(crate) host_bytes: u64,
+    pub(crate) threadgroups: u64,
+}
+
+/// To be called before the first product is computed, and what else makes kernels: simulated devices count from here on.
+pub(crate) fn probe_begin() {
+    // SAFETY: takes nothing.
+    unsafe { ffi::inf_probe_begin() }
+}
+
+/// Computes a product, of a matrix of this type (by its number) with so many columns, and holds it against the CPU's sums.
+/// None where the device does not support it.
+pub(crate) fn probe_product(
+    device: usize,
+    plan: &DevicePlan,
+    kind: u32,
+    [row_length, rows, columns]: [u64; 3],
+) -> Result<Option<ProductCost>, Failure> {
+    let _plans = backend::put_into_effect(&[(device, plan.clone())]);
+    let native = handle(device)?;
+    let signed =
+        |n: u64| i64::try_from(n).map_err(|_| Failure::Refused(format!("{n} is no size of a matrix")));
+    let product = ffi::inf_product {
+        type_: kind,
+        row_length: signed(row_length)?,
+        rows: signed(rows)?,
+        columns: signed(columns)?,
+    };
+    let mut cost = ffi::inf_product_cost {
+        supported: false,
+        error: 0.0,
+        seconds: 0.0,
+        bytes: 0,
+        host_bytes: 0,
+        threadgroups: 0,
+    };
+    // SAFETY: the device is one of the registry; the product outlives the call, and cost is a place for the result.
+    call(|error| unsafe { ffi::inf_probe_product(native, &raw const product, &raw mut cost, error) })?;
+    let counted = (cost.threadgroups > 0).then_some(Counted {
+        bytes: cost.bytes,
+        host_bytes: cost.host_bytes,
+        threadgroups: cost.threadgroups,
+    });
+    Ok(cost.supported.then_some(ProductCost { error: cost.error, seconds: cost.seconds, counted }))
 }
 
 fn handle(device: usize) -> Result<ffi::ggml_backend_dev_t, Failure> {

@@ -2,7 +2,8 @@
 //
 // What a model will compute is asked of llama.cpp itself: the model is opened without its weights, and the graphs that it
 // would run for prompts of a few lengths are taken down. From these come, with values drawn from a seed,
-//   operations  each kind of node once, by itself: its operands are leaves, and rows of large weights are left out;
+//   operations  each kind of node once, by itself: its operands are leaves, and rows of large weights are left out; those
+//               that move positions, too;
 //   a chain     the first layers as they are, several times, so that the order of operations matters;
 //   copies      parts of buffers, written, filled and read back;
 //   memory      a buffer as large as the plan will ask for.
@@ -676,7 +677,7 @@ private:
 struct inf_selftest {
     inf_selftest_options options = {};
 
-    std::vector<Graph>      graphs;  // one for each number of columns
+    std::vector<Graph>      graphs;  // one for each number of columns, and one that moves positions
     std::vector<Graph>      chains;  // the first layers of some of them
     std::vector<Case>       cases;
     std::vector<std::vector<std::vector<float>>> chain_references;
@@ -688,6 +689,7 @@ struct inf_selftest {
 
     inf_selftest(const char * path, const inf_selftest_options & options) : options(options) {
         take_down(path);
+        take_down_shifts();
         std::set<std::string> known;
         for (const Graph & graph : graphs) {
             for (const ggml_tensor * node : graph.nodes) {
@@ -747,6 +749,38 @@ struct inf_selftest {
             }
             graphs.push_back(std::move(taken));
         }
+    }
+
+    // What moves the positions of what is cached: a graph of its own, which turns the keys of all cells.
+    void take_down_shifts() {
+        Graph shifts{context_for(1024), {}};
+        ggml_context * context = shifts.context.get();
+        std::set<std::string> known;
+        for (const ggml_tensor * node : graphs[0].nodes) {
+            const int32_t mode = node->op_params[2];
+            const bool of_keys = node->op == GGML_OP_ROPE && (node->name[0] == 'K' || node->name[0] == 'k');
+            if (!of_keys || (mode != GGML_ROPE_TYPE_NORMAL && mode != GGML_ROPE_TYPE_NEOX) ||
+                node->ne[0] % ggml_blck_size(options.type_k) != 0 || !known.insert(signature(node)).second) {
+                continue;
+            }
+            const bool    blocks = ggml_is_quantized(options.type_k);
+            ggml_tensor * keys   = ggml_new_tensor_3d(context, options.type_k, node->ne[0], node->ne[1], CELLS);
+            ggml_tensor * values = blocks ? ggml_cast(context, keys, GGML_TYPE_F32) : keys;
+            ggml_tensor * turned = blocks ? ggml_dup_tensor(context, values) : ggml_view_tensor(context, values);
+            turned->op = GGML_OP_ROPE;
+            memcpy(turned->op_params, node->op_params, sizeof(turned->op_params));
+            turned->src[0] = values;
+            turned->src[1] = ggml_new_tensor_1d(context, GGML_TYPE_I32, CELLS);
+            turned->src[2] = node->src[2] ? Copier::bare(context, node->src[2]) : nullptr;
+            if (blocks) {
+                shifts.nodes.push_back(values);
+            }
+            shifts.nodes.push_back(turned);
+            if (blocks) {
+                shifts.nodes.push_back(ggml_cpy(context, turned, keys));
+            }
+        }
+        graphs.push_back(std::move(shifts));
     }
 
     // The first layers: to the node that llama.cpp names as the end of one.

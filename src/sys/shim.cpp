@@ -3,6 +3,7 @@
 #include "shim.h"
 #include "llama-ext.h"
 
+#include "ggml-guard.h"
 #include "guard.h"
 
 #include <algorithm>
@@ -37,6 +38,17 @@ void on_abort(const char * message) {
     on_log(GGML_LOG_LEVEL_ERROR, "\n", nullptr);
 }
 
+// For threads of a backend that are not inside guard().
+bool run_guarded(void (*body)(void *), void * data) {
+    inf_error  error;
+    const bool good = guard(&error, [&] { body(data); }) == INF_OK;
+    if (!good) {
+        on_log(GGML_LOG_LEVEL_ERROR, error.message, nullptr);
+        on_log(GGML_LOG_LEVEL_ERROR, "\n", nullptr);
+    }
+    return good;
+}
+
 inf_status add(llama_sampler * chain, inf_error * error, llama_sampler * (*make)(const void *), const void * data) {
     return guard(error, [&] {
         llama_sampler * sampler = make(data);
@@ -68,6 +80,13 @@ inf_status inf_init(inf_log_fn log, inf_error * error) {
         llama_log_set(on_log, nullptr);
         ggml_set_abort_callback(on_abort);
         llama_backend_init();
+        for (size_t i = 0; i < ggml_backend_reg_count(); ++i) {
+            const auto set_guard = reinterpret_cast<ggml_backend_set_guard_t>(
+                ggml_backend_reg_get_proc_address(ggml_backend_reg_get(i), "ggml_backend_set_guard"));
+            if (set_guard) {
+                set_guard(run_guarded);
+            }
+        }
     });
 }
 
@@ -90,6 +109,17 @@ bool inf_device_set_plan(ggml_backend_dev_t device, const ggml_device_plan * pla
         return false;
     }
     set(device, plan);
+    return true;
+}
+
+bool inf_device_set_product_shapes(ggml_backend_dev_t device, const ggml_product_shape * shapes, size_t count) {
+    using set_shapes_t = void (*)(ggml_backend_dev_t, const ggml_product_shape *, size_t);
+    const auto set = reinterpret_cast<set_shapes_t>(ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(device), "ggml_backend_dev_set_product_shapes"));
+    if (!set) {
+        return false;
+    }
+    set(device, shapes, count);
     return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include "llama.h"
 #include "ggml-backend.h"
+#include "ggml-product-shape.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +29,9 @@ bool inf_device_profile(ggml_backend_dev_t device, struct ggml_device_profile * 
 
 // Says how a device is to be used by models and contexts made from now on. False where its backend takes no plans.
 bool inf_device_set_plan(ggml_backend_dev_t device, const struct ggml_device_plan * plan);
+
+// Says which shapes the products of contexts made from now on have. False where its backend takes none.
+bool inf_device_set_product_shapes(ggml_backend_dev_t device, const struct ggml_product_shape * shapes, size_t count);
 
 // The layout that the CPU backend packs weights into: the name of the first of its buffer types for that, NULL where it
 // has none. The string is static.
@@ -188,6 +192,30 @@ enum inf_status inf_probe_copies(ggml_backend_dev_t device, size_t bytes, struct
                                  struct inf_error * error);
 // Whether the device gives a buffer of this size.
 enum inf_status inf_probe_memory(ggml_backend_dev_t device, size_t bytes, bool * given, struct inf_error * error);
+
+// A matrix and the number of columns that it is multiplied with.
+struct inf_product {
+    enum ggml_type type;
+    int64_t        row_length;
+    int64_t        rows;
+    int64_t        columns;
+};
+
+struct inf_product_cost {
+    bool     supported;
+    double   error;      // normalised mean square, against the CPU's sums in double precision
+    double   seconds;    // of one product; the fastest of some runs
+    // Of a simulated device, whose time says nothing; else 0.
+    uint64_t bytes;      // that kernels read and wrote
+    uint64_t host_bytes; // of these, those that were read in the host's memory
+    uint64_t threadgroups;
+};
+
+// Before the first: a simulated device counts what kernels do that are made from now on. Nothing happens on others.
+void inf_probe_begin(void);
+// Computes a product on the device as it is planned now: whether it is right, and what it costs.
+enum inf_status inf_probe_product(ggml_backend_dev_t device, const struct inf_product * product,
+                                  struct inf_product_cost * cost, struct inf_error * error);
 
 // The system and its version, which are those of the drivers too: room for 256 bytes.
 void inf_system(char * text, size_t size);

@@ -7,20 +7,36 @@ mod model;
 mod patches;
 mod plan;
 mod selftest;
+mod tune;
 
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// Where the simulator keeps compiled kernels: as the caller says, or by default.
+fn kernels() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    variable("INFERNO_METAL_SIM_CACHE").or_else(|| {
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        Some(cache?.join("inferno/metal-sim"))
+    })
+}
 
 /// The command with this simulated GPU, or none, and no other settings of the caller's.
 fn command(gpu: Option<&str>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inferno"));
     for (name, _) in std::env::vars_os() {
-        // where compiled kernels are kept may be shared
-        if name.to_string_lossy().starts_with("INFERNO_") && name != "INFERNO_METAL_SIM_CACHE" {
+        if name.to_string_lossy().starts_with("INFERNO_") {
             command.env_remove(name);
         }
     }
     command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    // also for runs with a cache of their own, which would compile each kernel anew
+    if let Some(kernels) = kernels() {
+        command.env("INFERNO_METAL_SIM_CACHE", kernels);
+    }
     // threads of the CPU's part that spin would take the time of the simulated GPU
     command.env("OMP_WAIT_POLICY", "passive");
     // its own tests switch it on, with a cache of their own

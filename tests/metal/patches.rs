@@ -321,3 +321,30 @@ fn groups_of_32_lanes_are_made_of_any_simdgroup() {
 fn no_word_is_read_across_its_alignment() {
     passes("amd-gcn4", &[("FAULTS", "unaligned-loads")], &["words"]);
 }
+
+// metal-assertions-fail-the-graph
+
+#[test]
+fn an_exception_while_encoding_blocks_nothing() {
+    // this many were encoded before: of the first graph those of this thread, of a thread of the backend, and of the second
+    for dispatch in ["40", "120", "190", "240"] {
+        passes("amd-rdna1", &[("FAULTS", &format!("exception={dispatch}"))], &["exception_while_encoding"]);
+    }
+    passes("apple-m1", &[("FAULTS", "exception=190")], &["exception_while_encoding"]);
+}
+
+// metal-products-take-a-measured-shape
+
+#[test]
+fn products_take_the_shape_that_was_measured() {
+    for (gpu, settings) in
+        [("amd-rdna1", &[][..]), ("amd-gcn5", &[]), ("apple-m1", &[]), ("intel-uhd630", &[("WIDTH", "8")])]
+    {
+        passes(gpu, settings, &["shapes"]);
+    }
+    passes("amd-rdna1", &[], &["more_shapes"]);
+    // 302 rows, four of them a threadgroup, where upstream has two in each of two simdgroups
+    let [product] = &dispatches("amd-rdna1", &[], "shaped_product")[..] else { panic!("one dispatch") };
+    assert_eq!(product.kernel, "kernel_mul_mv_q4_K_f32_r0_4");
+    assert_eq!(product.threadgroups, 76);
+}

@@ -88,6 +88,9 @@ fn host_memory_is_less_by_the_weights() {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "plan::memory_after_loading", "--ignored", "--nocapture"]);
         command.env("INFERNO_METAL_SIM", "amd-rdna1");
+        // else glibc serves a load from what the first one freed, which was counted before, and keeps what this one frees:
+        // 12 to 13 % of the difference
+        command.env("MALLOC_MMAP_THRESHOLD_", "65536");
         if mapped {
             command.env("MAPPED", "1");
         }
@@ -98,10 +101,9 @@ fn host_memory_is_less_by_the_weights() {
     // llama.cpp looks tokens up in the host's memory: that tensor stays there in any case
     let on_device = gguf.tensor_bytes() - gguf.tensor("token_embd.weight").unwrap().size_bytes;
     let (mapped, planned) = (measure(true), measure(false));
-    // the rest of the difference was not looked for: the loader's own, it may be
     let saved = mapped.saturating_sub(planned);
     assert!(
-        saved * 5 > on_device * 4,
+        saved * 20 > on_device * 19,
         "{mapped} mapped, {planned} as planned; {on_device} are on the device"
     );
 }

@@ -3,6 +3,9 @@
 // usage: cases NAME…    exit status 0: all passed; 1: one failed; 2: no such case or no device
 #include "graph.h"
 
+#include "ggml-guard.h"
+#include "ggml-product-shape.h"
+
 #include <cstdarg>
 #include <map>
 #include <tuple>
@@ -392,6 +395,68 @@ static bool few_columns() {
     return check(error <= 1e-10, "error %.3g", error);
 }
 
+// The error of a product that is computed in this shape: of 302 rows, which nothing divides.
+static double error_in_shape(ggml_product_shape shape) {
+    const ggml_backend_dev_t dev = ggml_backend_get_device(device);
+    const auto set_shapes = (void (*)(ggml_backend_dev_t, const ggml_product_shape *, size_t)) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(dev), "ggml_backend_dev_set_product_shapes");
+    if (!set_shapes) {
+        return NAN;
+    }
+    shape.row_length = 512;
+    shape.rows = 302;
+    set_shapes(dev, &shape, 1);
+    const ggml_backend_t own = device;
+    device = ggml_backend_dev_init(dev, nullptr);
+    const double error = product_error((ggml_type) shape.type, 1.0f, 512, 302, shape.columns);
+    ggml_backend_free(device);
+    device = own;
+    set_shapes(dev, nullptr, 0);
+    return error;
+}
+
+static bool shapes_of(ggml_type type, uint32_t columns) {
+    bool passed = true;
+    if (columns == 1) {
+        for (const uint16_t rows : {1, 2, 4}) {
+            const uint16_t simdgroups = rows == 2 ? 4 : 1;
+            const double error = error_in_shape({(uint32_t) type, 0, 0, 1, simdgroups, rows, 0, 0});
+            passed &= check(error <= 1e-10, "%s, %d rows: error %.3g", ggml_type_name(type), rows, error);
+        }
+        return passed;
+    }
+    for (const uint16_t threads : {4, 16}) {
+        const uint16_t simdgroups = threads == 4 ? 1 : 4, shared = threads == 4 ? 2 : 5;
+        const double error = error_in_shape({(uint32_t) type, 0, 0, columns, simdgroups, 0, threads, shared});
+        passed &= check(error <= 1e-10, "%s, %d threads: error %.3g", ggml_type_name(type), threads, error);
+    }
+    return passed;
+}
+
+// Other numbers of rows, simdgroups, threads and columns.
+static bool shapes() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F16, GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K}) {
+        passed &= shapes_of(type, 1) & shapes_of(type, 7);
+    }
+    return passed;
+}
+
+// The kernels with another number of rows of all other types.
+static bool more_shapes() {
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,
+                           GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4}) {
+        passed &= shapes_of(type, 1);
+    }
+    return passed;
+}
+
+static bool shaped_product() {
+    const double error = error_in_shape({GGML_TYPE_Q4_K, 0, 0, 1, 1, 4, 0, 0});
+    return check(error <= 1e-10, "error %.3g", error);
+}
+
 // 40 tokens that choose 4 of 8 experts.
 static bool expert_products() {
     bool passed = true;
@@ -593,6 +658,43 @@ static bool timeout() {
     return check(result.status == GGML_STATUS_FAILED, "status %d", result.status);
 }
 
+// With an exception while one of the dispatches is encoded, whichever, on this thread or on one of the backend's: the graph
+// that needed it says so, and what comes after is right.
+static bool exception_while_encoding() {
+    const auto set_guard = (ggml_backend_set_guard_t) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(ggml_backend_get_device(device)), "ggml_backend_set_guard");
+    if (!check(set_guard != nullptr, "the backend takes a guard")) {
+        return false;
+    }
+    set_guard([](void (*body)(void *), void * data) {
+        try {
+            body(data);
+            return true;
+        } catch (...) {
+            return false;
+        }
+    });
+    // more nodes than one thread encodes; soft_max is fused with nothing
+    const Build chain = [](Maker & m) {
+        ggml_tensor * out = m.input(GGML_TYPE_F32, {64, 3}, normal(64 * 3, 1.0f, 24));
+        for (int i = 0; i < 100; ++i) {
+            out = ggml_scale(m.context, ggml_soft_max(m.context, out), 32.0f);
+        }
+        return out;
+    };
+    const Floats expected = compute(cpu, chain).values;
+    int failed = 0;
+    bool passed = true;
+    for (int i = 0; i < 2; ++i) {
+        const ggml_backend_ptr other(ggml_backend_dev_init(ggml_backend_get_device(device), nullptr));
+        const Result result = compute(other.get(), chain);
+        failed += result.status == GGML_STATUS_FAILED;
+        passed &= result.status == GGML_STATUS_FAILED || error_of(result.values, expected) <= 1e-10;
+    }
+    set_guard(nullptr);
+    return check(passed && failed == 1, "%d of 2 graphs failed, the others are right", failed);
+}
+
 // With the first buffer nil: memory of the host that cannot be mapped is no buffer.
 static bool nil_map() {
     static uint8_t memory[65536] __attribute__((aligned(65536)));
@@ -615,6 +717,9 @@ static const std::map<std::string, bool (*)()> cases = {
     {"products", products},
     {"few_columns", few_columns},
     {"prompt_product", prompt_product},
+    {"shapes", shapes},
+    {"more_shapes", more_shapes},
+    {"shaped_product", shaped_product},
     {"expert_products", expert_products},
     {"solve_tri", solve_tri},
     {"reductions", reductions},
@@ -626,6 +731,7 @@ static const std::map<std::string, bool (*)()> cases = {
     {"fused", fused},
     {"copies", copies},
     {"timeout", timeout},
+    {"exception_while_encoding", exception_while_encoding},
     {"nil_map", nil_map},
 };
 

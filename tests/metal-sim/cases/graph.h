@@ -89,7 +89,7 @@ struct Result {
 // Computes what `build` returns. All memory of the graph is filled with `fill` before the inputs are written.
 inline Result compute(ggml_backend_t backend, const Build & build, uint8_t fill = 0) {
     Result result;
-    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 64 + ggml_graph_overhead(), nullptr, true}));
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 256 + ggml_graph_overhead(), nullptr, true}));
     Maker maker{context.get(), {}};
     ggml_tensor * out = build(maker);
     result.supported = ggml_backend_supports_op(backend, out);

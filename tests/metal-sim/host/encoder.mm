@@ -2,6 +2,10 @@
 
 #include "buffer.h"
 #include "library.h"
+#include "settings.h"
+
+#include <atomic>
+#include <stdexcept>
 
 using namespace metal_sim;
 
@@ -117,6 +121,10 @@ static void refuse(SimComputeEncoder * encoder, const std::string & why) {
 }
 
 - (void)dispatchThreadgroups:(MTLSize)threadgroups threadsPerThreadgroup:(MTLSize)threads {
+    static std::atomic<uint64_t> numbers{0};
+    if (settings().faults.exception == ++numbers) {
+        throw std::runtime_error("an exception while a dispatch is encoded (fault 'exception')");
+    }
     if (!next.pipeline) {
         refuse(self, "dispatchThreadgroups: no pipeline is set");
         return;

@@ -48,7 +48,8 @@ std::string allowed() {
         names += ", " + name;
     }
     return names + ", nil-buffer=<number of the creation, or size such as 64MiB>, "
-                   "nil-pipeline=<pattern of kernel names>, nil-library=<the same>, timeout=<number of the command buffer>, unplug=<number of the command buffer>";
+                   "nil-pipeline=<pattern of kernel names>, nil-library=<the same>, unfinished=<pattern of kernel names>, "
+                   "exception=<number of the dispatch>, timeout=<number of the command buffer>, unplug=<number of the command buffer>";
 }
 
 } // namespace
@@ -96,6 +97,12 @@ std::optional<Faults> Faults::parse(const std::string & list, std::string & erro
         } else if (name == "nil-library") {
             faults.nil_library = value;
             good = !value.empty();
+        } else if (name == "unfinished") {
+            faults.unfinished = value;
+            good = !value.empty();
+        } else if (name == "exception") {
+            faults.exception = number(value);
+            good = faults.exception.has_value();
         } else if (name == "timeout") {
             faults.timeout = number(value);
             good = faults.timeout.has_value();

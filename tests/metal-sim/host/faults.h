@@ -39,6 +39,8 @@ struct Faults {
     std::optional<uint64_t> nil_buffer_bytes;  // so does every one of this size or more
     std::optional<std::string> nil_pipeline;   // pattern of the shell over kernel names: these pipelines are nil
     std::optional<std::string> nil_library;    // the same: a library that has such a kernel is nil
+    std::optional<std::string> unfinished;     // of kernels that match, the last threadgroup does not run
+    std::optional<uint64_t> exception;         // from 1: while this dispatch is encoded, an exception is thrown
     std::optional<uint64_t> timeout;           // from 1: this command buffer is stopped half-way
     std::optional<uint64_t> unplug;            // from 1: with this command buffer its device is gone
 
