@@ -92,6 +92,9 @@ fn show(row: &Row<'_>) -> Result<(), Failure> {
         };
         output::line(&format!("     {:15} {}", "self-test", output::tame(&verdict)))?;
     }
+    if device.kind == DeviceKind::Cpu {
+        output::line(&format!("     {:15} {}", "weights", inferno::cpu_weights(true, true)?))?;
+    }
     match &row.plan {
         Ok(Some(plan)) => show_plan(plan),
         Ok(None) => Ok(()),
