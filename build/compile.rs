@@ -17,21 +17,22 @@ use std::{
 /// Number of model files compiled as one translation unit: they are small, and share their headers' cost.
 const MODELS_PER_UNIT: usize = 16;
 
-/// The sources of packed weights and of attention, and their x86 kernels, each with the instructions that its file is
-/// compiled for beyond those before it. A compiler that does not know them leaves the file's kernels out.
+/// The sources of packed weights and of attention, and the kernels of an architecture, each with the flags for instructions
+/// that its file is compiled with beyond those before it. A compiler that does not know them leaves the file's kernels out.
 type Kernels = &'static [(&'static str, &'static [&'static str])];
-const AVX2: &[&str] = &["avx2", "fma", "f16c"];
+const AVX2: &[&str] = &["-mavx2", "-mfma", "-mf16c"];
 const PANELS: &[&str] = &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel-pack.cpp"];
-const PANEL_KERNELS: Kernels = &[
+const PANEL_KERNELS_X86: Kernels = &[
     ("panel/panel-avx2.cpp", AVX2),
-    ("panel/panel-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"]),
-    ("panel/panel-amx.cpp", &["avx512bf16", "amx-tile", "amx-bf16"]),
-    ("panel/panel-amx-int8.cpp", &["amx-int8"]),
+    ("panel/panel-avx512.cpp", &["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]),
+    ("panel/panel-amx.cpp", &["-mavx512bf16", "-mamx-tile", "-mamx-bf16"]),
+    ("panel/panel-amx-int8.cpp", &["-mamx-int8"]),
 ];
+const PANEL_KERNELS_ARM: Kernels = &[("panel/panel-dotprod.cpp", &["-march=armv8.2-a+dotprod"])];
 const ATTENTION: &[&str] = &["attention/attention.cpp"];
-const ATTENTION_KERNELS: Kernels = &[
+const ATTENTION_KERNELS_X86: Kernels = &[
     ("attention/attention-avx2.cpp", AVX2),
-    ("attention/attention-avx512.cpp", &["avx512f", "avx512bw", "avx512vl", "avx512dq"]),
+    ("attention/attention-avx512.cpp", &["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
 ];
 
 pub(crate) fn native(
@@ -86,19 +87,21 @@ pub(crate) fn native(
     objects.extend(for_cpu_cache.compile(for_cpu(true), files)?);
 
     // kernels for instruction sets that are looked for at run time; absent where their patch is left out
-    for (files, kernels) in [(PANELS, PANEL_KERNELS), (ATTENTION, ATTENTION_KERNELS)] {
+    let kernels = match target.arch.as_str() {
+        "x86_64" => [(PANELS, PANEL_KERNELS_X86), (ATTENTION, ATTENTION_KERNELS_X86)],
+        _ => [(PANELS, PANEL_KERNELS_ARM), (ATTENTION, &[])],
+    };
+    for (files, kernels) in kernels {
         if !cpu.join(files[0]).is_file() {
             continue;
         }
         objects.extend(for_cpu_cache.compile(for_cpu(true), in_dir(&cpu, files))?);
-        if target.arch == "x86_64" {
-            let mut build = for_cpu(true);
-            for (file, features) in kernels {
-                for feature in *features {
-                    build.flag_if_supported(format!("-m{feature}"));
-                }
-                objects.extend(for_cpu_cache.compile(build.clone(), in_dir(&cpu, &[file]))?);
+        let mut build = for_cpu(true);
+        for (file, flags) in kernels {
+            for flag in *flags {
+                build.flag_if_supported(flag);
             }
+            objects.extend(for_cpu_cache.compile(build.clone(), in_dir(&cpu, &[file]))?);
         }
     }
 

@@ -7,6 +7,7 @@
 #include "ggml-backend.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
+#include "report.h"
 
 #include <algorithm>
 #include <array>
@@ -15,34 +16,10 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 namespace {
-
-std::mt19937 rng(1);
-int          failures = 0;
-
-void expect(bool holds, const std::string & what) {
-    if (!holds) {
-        printf("FAILED: %s\n", what.c_str());
-        ++failures;
-    }
-}
-
-int uniform(int low, int high) {
-    return std::uniform_int_distribution<int>(low, high)(rng);
-}
-
-std::vector<float> normal(size_t n, float deviation) {
-    std::normal_distribution<float> of(0, deviation);
-    std::vector<float> v(n);
-    for (float & x : v) {
-        x = of(rng);
-    }
-    return v;
-}
 
 const float MINUS_INFINITY = -std::numeric_limits<float>::infinity();
 
@@ -281,6 +258,5 @@ int main(int argc, char ** argv) {
         fprintf(stderr, "usage: attention check|time\n");
         return 2;
     }
-    printf(failures ? "%d failures\n" : "all hold\n", failures);
-    return failures != 0;
+    return reported();
 }

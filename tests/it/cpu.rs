@@ -15,7 +15,11 @@ fn has_kernels() -> bool {
     return std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c");
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    return cfg!(target_os = "linux")
+        && std::arch::is_aarch64_feature_detected!("dotprod")
+        && inferno::native_version().flags.starts_with("baseline");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return false;
 }
 
@@ -34,6 +38,46 @@ fn weights_are_packed_into_panels() {
     let panels = packed.layout.as_deref().is_some_and(|layout| layout.starts_with("CPU_PANEL_"));
     assert_eq!(panels, has_kernels(), "{packed}");
     assert_eq!(inferno::cpu_weights(false, true).unwrap().layout, None);
+}
+
+/// What was packed leaves the mapped file: of the file, only what is used as it stands there is resident.
+#[test]
+#[cfg(target_os = "linux")]
+fn weights_are_in_memory_once() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spark-in-memory-once.gguf");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(SPARK), &file).unwrap();
+    let resident = || {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut of_file = false;
+        maps.lines().fold(0, |sum, line| {
+            if line.split_whitespace().next().is_some_and(|range| range.contains('-')) {
+                of_file = line.ends_with("spark-in-memory-once.gguf");
+            }
+            let kib = line
+                .strip_prefix("Rss:")
+                .filter(|_| of_file)
+                .and_then(|rest| rest.trim().strip_suffix(" kB"));
+            sum + kib.map_or(0, |kib| kib.parse::<u64>().unwrap() * 1024)
+        })
+    };
+    let of_layers: u64 = inferno::gguf::Gguf::open(&file)
+        .unwrap()
+        .tensors()
+        .iter()
+        .filter(|tensor| tensor.name.starts_with("blk.") && tensor.dims.len() > 1)
+        .map(|tensor| tensor.size_bytes)
+        .sum();
+    let size = fs::metadata(&file).unwrap().len();
+    let mapped = load(&file, false);
+    assert!(resident() >= of_layers, "{} of {of_layers} bytes of a mapped file's layers", resident());
+    drop(mapped);
+    let packed = load(&file, true);
+    if has_kernels() {
+        // and the page in which a tensor begins or ends
+        let most = size - of_layers + 4096 * 2 * 100;
+        assert!(resident() <= most, "{} of {size} bytes, of which {of_layers} were packed", resident());
+    }
+    drop(packed);
 }
 
 /// The negative log-probability of a held-out text, in nats a token.

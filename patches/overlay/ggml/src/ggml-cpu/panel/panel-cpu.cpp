@@ -6,6 +6,8 @@
 #        include <sys/syscall.h>
 #        include <unistd.h>
 #    endif
+#elif defined(__aarch64__) && defined(__linux__)
+#    include <sys/auxv.h>
 #endif
 
 namespace {
@@ -34,6 +36,17 @@ bool has_amx() {
     return false;
 #    endif
 }
+#elif defined(__aarch64__)
+// Where ggml is compiled for dot products, it has packed layouts and kernels for them itself, and ours are not known to be
+// faster. Compiled for any CPU, it has neither.
+bool is_better_than_ggml() {
+#    if defined(__linux__) && !defined(__ARM_FEATURE_DOTPROD)
+    const unsigned long dot_products = 1ul << 20;    // HWCAP_ASIMDDP
+    return (getauxval(AT_HWCAP) & dot_products) != 0;
+#    else
+    return false;
+#    endif
+}
 #endif
 
 struct list {
@@ -55,6 +68,10 @@ struct list {
         // the last ones must do for a single token
         if (n > 0 && kernels[n - 1]->worth_tokens > 1) {
             kernels[0] = nullptr;
+        }
+#elif defined(__aarch64__)
+        if (is_better_than_ggml() && panel_kernels_dotprod.name) {
+            kernels[0] = &panel_kernels_dotprod;
         }
 #endif
     }

@@ -75,8 +75,10 @@ struct panel_kernels {
                 const uint8_t * const * act, float * const * out, int n, void * scratch);
 };
 
-// Without a name where the compiler does not know the instructions; x86-64 only.
+// Without a name where the compiler does not know the instructions. x86-64:
 extern const panel_kernels panel_kernels_avx2;
 extern const panel_kernels panel_kernels_avx512;
 extern const panel_kernels panel_kernels_amx_int8;
 extern const panel_kernels panel_kernels_amx;
+// aarch64:
+extern const panel_kernels panel_kernels_dotprod;

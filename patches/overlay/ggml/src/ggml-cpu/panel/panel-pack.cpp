@@ -167,47 +167,55 @@ void unpack(const uint8_t * t, const uint8_t *, int row, block_q8_0 & x) {
     memcpy(&x.d, t + 512 + 2 * row, 2);
 }
 
-// Blocks of zeros give the lanes of a row that does not exist.
-template <class Block> void pack_row(enum ggml_type type, const void * src, int64_t k, uint8_t * panel, int row) {
+// Tile by tile, as long as a tile's lines are in the first-level cache. Blocks of zeros give the lanes of rows that do not exist.
+template <class Block> void pack_rows(enum ggml_type type, const void * rows, int64_t k, uint8_t * panel, int first, int last, int end) {
     static const Block zero = {};
     const panel_shape shape = panel_shape_of(type);
     const int64_t     tiles = k / shape.k_step;
     uint8_t *         tail  = panel + tiles * shape.tile;
-    for (int64_t b = 0; b < tiles; ++b) {
-        const Block & x = src ? static_cast<const Block *>(src)[b] : zero;
-        pack(x, panel + b * shape.tile, tail + b * shape.tail, row);
+    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, tail += shape.tail) {
+        const Block * x = static_cast<const Block *>(rows) + b;
+        for (int row = first; row < last; ++row, x += tiles) {
+            pack(*x, panel, tail, row);
+        }
+        for (int row = last; row < end; ++row) {
+            pack(zero, panel, tail, row);
+        }
     }
 }
 
-template <class Block> void unpack_row(enum ggml_type type, const uint8_t * panel, int row, int64_t k, void * dst) {
+template <class Block> void unpack_rows(enum ggml_type type, const uint8_t * panel, int64_t k, void * rows, int first, int last) {
     const panel_shape shape = panel_shape_of(type);
     const int64_t     tiles = k / shape.k_step;
     const uint8_t *   tail  = panel + tiles * shape.tile;
-    for (int64_t b = 0; b < tiles; ++b) {
-        unpack(panel + b * shape.tile, tail + b * shape.tail, row, static_cast<Block *>(dst)[b]);
+    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, tail += shape.tail) {
+        Block * x = static_cast<Block *>(rows) + b;
+        for (int row = first; row < last; ++row, x += tiles) {
+            unpack(panel, tail, row, *x);
+        }
     }
 }
 
 }  // namespace
 
-void panel_pack_row(enum ggml_type type, const void * src, int64_t k, uint8_t * panel, int row) {
+void panel_pack(enum ggml_type type, const void * rows, int64_t k, uint8_t * panel, int first, int last, int end) {
     switch (type) {
-        case GGML_TYPE_Q4_K: return pack_row<block_q4_K>(type, src, k, panel, row);
-        case GGML_TYPE_Q5_K: return pack_row<block_q5_K>(type, src, k, panel, row);
-        case GGML_TYPE_Q6_K: return pack_row<block_q6_K>(type, src, k, panel, row);
-        case GGML_TYPE_Q4_0: return pack_row<block_q4_0>(type, src, k, panel, row);
-        case GGML_TYPE_Q8_0: return pack_row<block_q8_0>(type, src, k, panel, row);
+        case GGML_TYPE_Q4_K: return pack_rows<block_q4_K>(type, rows, k, panel, first, last, end);
+        case GGML_TYPE_Q5_K: return pack_rows<block_q5_K>(type, rows, k, panel, first, last, end);
+        case GGML_TYPE_Q6_K: return pack_rows<block_q6_K>(type, rows, k, panel, first, last, end);
+        case GGML_TYPE_Q4_0: return pack_rows<block_q4_0>(type, rows, k, panel, first, last, end);
+        case GGML_TYPE_Q8_0: return pack_rows<block_q8_0>(type, rows, k, panel, first, last, end);
         default: GGML_ABORT("no panel layout for this type");
     }
 }
 
-void panel_unpack_row(enum ggml_type type, const uint8_t * panel, int row, int64_t k, void * dst) {
+void panel_unpack(enum ggml_type type, const uint8_t * panel, int64_t k, void * rows, int first, int last) {
     switch (type) {
-        case GGML_TYPE_Q4_K: return unpack_row<block_q4_K>(type, panel, row, k, dst);
-        case GGML_TYPE_Q5_K: return unpack_row<block_q5_K>(type, panel, row, k, dst);
-        case GGML_TYPE_Q6_K: return unpack_row<block_q6_K>(type, panel, row, k, dst);
-        case GGML_TYPE_Q4_0: return unpack_row<block_q4_0>(type, panel, row, k, dst);
-        case GGML_TYPE_Q8_0: return unpack_row<block_q8_0>(type, panel, row, k, dst);
+        case GGML_TYPE_Q4_K: return unpack_rows<block_q4_K>(type, panel, k, rows, first, last);
+        case GGML_TYPE_Q5_K: return unpack_rows<block_q5_K>(type, panel, k, rows, first, last);
+        case GGML_TYPE_Q6_K: return unpack_rows<block_q6_K>(type, panel, k, rows, first, last);
+        case GGML_TYPE_Q4_0: return unpack_rows<block_q4_0>(type, panel, k, rows, first, last);
+        case GGML_TYPE_Q8_0: return unpack_rows<block_q8_0>(type, panel, k, rows, first, last);
         default: GGML_ABORT("no panel layout for this type");
     }
 }

@@ -3,8 +3,8 @@
 
 #include "panel-kernels.h"
 
-// Writes the lane `row` (0 to 15) of a panel from a row of k values. A null row writes zeros.
-void panel_pack_row(enum ggml_type type, const void * src, int64_t k, uint8_t * panel, int row);
+// Writes the lanes first to last of a panel, at most 16, from as many rows of k values, and zeros to those from last to end.
+void panel_pack(enum ggml_type type, const void * rows, int64_t k, uint8_t * panel, int first, int last, int end);
 
 // The inverse, byte for byte.
-void panel_unpack_row(enum ggml_type type, const uint8_t * panel, int row, int64_t k, void * dst);
+void panel_unpack(enum ggml_type type, const uint8_t * panel, int64_t k, void * rows, int first, int last);

@@ -67,23 +67,27 @@ template <class Body> void in_parallel(int64_t n, size_t bytes, const Body & bod
     }
 }
 
-// Calls one(matrix, row, bytes of the row) for the rows that [offset, offset + size) of the tensor's GGUF bytes covers.
-template <class One> void for_rows(const ggml_tensor * w, size_t offset, size_t size, const One & one) {
+// Calls one(panel, lanes that have a row, lanes first to last, where the row of the first begins) for the panels of the rows
+// that [offset, offset + size) of the tensor's GGUF bytes covers. A panel is one thread's, so that no two write to one line.
+template <class One> void for_panels(const ggml_tensor * w, size_t offset, size_t size, const One & one) {
     const size_t row_size = ggml_row_size(w->type, w->ne[0]);
     GGML_ASSERT(offset % row_size == 0 && size % row_size == 0 && "weights in panels are written and read by whole rows");
-    const int64_t first = offset / row_size, n = size / row_size;
-    // whole panels for each thread, so that no two write to one line
-    const int64_t begin = first / PANEL_ROWS, end = panels_of(first + n);
-    in_parallel(end - begin, size, [&](int64_t from, int64_t to) {
-        const int64_t r0 = std::max(first, (begin + from) * PANEL_ROWS), r1 = std::min(first + n, (begin + to) * PANEL_ROWS);
-        for (int64_t r = r0; r < r1; ++r) {
-            one(r / w->ne[1], r % w->ne[1], (r - first) * row_size);
+    const int64_t rows = w->ne[1], panels = panels_of(rows);
+    const int64_t begin = offset / row_size, end = begin + size / row_size;
+    const auto    panel_of = [&](int64_t row) { return row / rows * panels + row % rows / PANEL_ROWS; };
+    if (begin == end) {
+        return;
+    }
+    const int64_t p0 = panel_of(begin), p1 = panel_of(end - 1) + 1;
+    in_parallel(p1 - p0, size, [&](int64_t from, int64_t to) {
+        for (int64_t p = p0 + from; p < p0 + to; ++p) {
+            const int64_t row0 = p / panels * rows + p % panels * PANEL_ROWS;
+            const int64_t there = std::min<int64_t>(PANEL_ROWS, rows - p % panels * PANEL_ROWS);
+            const int64_t first = std::max<int64_t>(0, begin - row0), last = std::min(there, end - row0);
+            one(static_cast<uint8_t *>(w->data) + p * panel_bytes(w->type, w->ne[0]), there, int(first), int(last),
+                (row0 + first - begin) * row_size);
         }
     });
-}
-
-uint8_t * panel_of(const ggml_tensor * w, int64_t matrix, int64_t row) {
-    return static_cast<uint8_t *>(w->data) + matrix * matrix_bytes(w) + row / PANEL_ROWS * panel_bytes(w->type, w->ne[0]);
 }
 
 // --- products
@@ -147,18 +151,17 @@ struct product {
 
     void quantise(int64_t r, uint8_t * to) const { kernels->quantise(w->type, row_of_x(r), w->ne[0], to); }
 
+    // The tiles t0 to t1 of a row that stands by itself
+    void quantise(int64_t r, int64_t t0, int64_t t1, uint8_t * to) const {
+        const int64_t k_step = panel_shape_of(w->type).k_step;
+        kernels->quantise(w->type, row_of_x(r) + t0 * k_step, (t1 - t0) * k_step, to + kernels->act_bytes(w->type, t0 * k_step));
+    }
+
     void multiply(int64_t matrix, int64_t p0, int64_t p1, const uint8_t * const * acts, float * const * out, int n, void * lent) const {
         const uint8_t * panels = static_cast<const uint8_t *>(w->data) + matrix * matrix_bytes(w);
         kernels->mul(w->type, panels, w->ne[0], w->ne[1], p0, p1, acts, out, n, lent);
     }
 };
-
-// Up to so many values every thread quantises the activations for itself: that takes less than a barrier.
-constexpr int64_t QUANTISED_BY_ALL = 16384;
-
-bool is_quantised_by_all(const product & of) {
-    return of.kernels->block == 1 && of.n_rows() <= of.kernels->tokens && of.n_rows() * of.w->ne[0] <= QUANTISED_BY_ALL;
-}
 
 // Below this, weights come from memory as fast as they are multiplied: each thread reads one stream of them.
 constexpr int64_t FEW_TOKENS = 16;
@@ -171,6 +174,22 @@ int64_t panels_at_once(const product & of, int nth, int64_t matrices) {
     // AMX takes four together
     return of.kernels->panels ? (step + 3) / 4 * 4 : step;
 }
+
+// How the panels of one matrix are dealt out: to each thread its first ones, and the rest to who comes.
+struct deal {
+    int64_t panels, nth, first, step;
+
+    deal(const product & of, int nth, int64_t tokens) : panels(of.panels), nth(nth) {
+        step = first = panels_at_once(of, nth, 1);
+        if (tokens < FEW_TOKENS) {
+            // one stream for most of the time, and little to wait for at the end, however fast each core is
+            first = nth == 1 ? panels : panels * 3 / (4 * nth);
+            step  = std::max<int64_t>(1, (panels - nth * first) / (4 * nth));
+        }
+    }
+
+    int64_t begin(int64_t part) const { return std::min(panels, part < nth ? part * first : nth * first + (part - nth) * step); }
+};
 
 void mul_mat(const ggml_compute_params * params, const product & of) {
     const int     ith = params->ith, nth = params->nth;
@@ -190,24 +209,20 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
         }
     };
 
-    if (is_quantised_by_all(of)) {
-        acts += ith * n * of.act;
-        for (int64_t r = 0; r < n; ++r) {
-            of.quantise(r, acts + r * of.act);
-        }
-        return run(of.panels * ith / nth, of.panels * (ith + 1) / nth);
-    }
-
-    for (int64_t r = ith; r < n; r += nth) {
-        of.quantise(r, acts + of.place(r));
+    // few rows are quantised in parts
+    const int64_t tiles = of.w->ne[0] / panel_shape_of(of.w->type).k_step;
+    const int64_t parts = of.kernels->block > 1 || n >= nth ? 1 : std::min<int64_t>(nth, tiles);
+    for (int64_t i = ith; i < n * parts; i += nth) {
+        const int64_t r = i / parts, part = i % parts;
+        of.quantise(r, tiles * part / parts, tiles * (part + 1) / parts, acts + of.place(r));
     }
     if (ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, nth);
     }
     ggml_barrier(params->threadpool);
-    const int64_t step = n < FEW_TOKENS ? (of.panels + nth - 1) / nth : panels_at_once(of, nth, 1);
-    for (int64_t chunk = ith; chunk * step < of.panels; chunk = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        run(chunk * step, std::min(of.panels, (chunk + 1) * step));
+    const deal by(of, nth, n);
+    for (int64_t part = ith; by.begin(part) < of.panels; part = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        run(by.begin(part), by.begin(part + 1));
     }
 }
 
@@ -322,8 +337,6 @@ class traits : public ggml::cpu::tensor_traits {
         size = of.act_size();
         if (of.ids) {
             size += routes::bytes(of);
-        } else if (is_quantised_by_all(of)) {
-            size *= n_threads;
         }
         size += LINE + n_threads * of.scratch();
         return true;
@@ -376,18 +389,15 @@ void * buffer_base(ggml_backend_buffer_t buffer) {
 }
 
 void buffer_set(ggml_backend_buffer_t, ggml_tensor * w, const void * data, size_t offset, size_t size) {
-    for_rows(w, offset, size, [&](int64_t matrix, int64_t row, size_t at) {
-        uint8_t * panel = panel_of(w, matrix, row);
-        panel_pack_row(w->type, static_cast<const uint8_t *>(data) + at, w->ne[0], panel, row % PANEL_ROWS);
-        for (int64_t pad = row + 1; row == w->ne[1] - 1 && pad % PANEL_ROWS != 0; ++pad) {
-            panel_pack_row(w->type, nullptr, w->ne[0], panel, pad % PANEL_ROWS);
-        }
+    for_panels(w, offset, size, [&](uint8_t * panel, int64_t there, int first, int last, size_t at) {
+        // with the last row come the lanes that have none
+        panel_pack(w->type, static_cast<const uint8_t *>(data) + at, w->ne[0], panel, first, last, last == there ? PANEL_ROWS : last);
     });
 }
 
 void buffer_get(ggml_backend_buffer_t, const ggml_tensor * w, void * data, size_t offset, size_t size) {
-    for_rows(w, offset, size, [&](int64_t matrix, int64_t row, size_t at) {
-        panel_unpack_row(w->type, panel_of(w, matrix, row), row % PANEL_ROWS, w->ne[0], static_cast<uint8_t *>(data) + at);
+    for_panels(w, offset, size, [&](const uint8_t * panel, int64_t, int first, int last, size_t at) {
+        panel_unpack(w->type, panel, w->ne[0], static_cast<uint8_t *>(data) + at, first, last);
     });
 }
 
