@@ -222,15 +222,11 @@ INLINE float scale_of(const float * x, int n, float & inverse) {
     return largest > 1e-36f || largest != largest ? largest / 127.0f : 0.0f;
 }
 
-// 16 values, stored and returned.
+// 16 values, stored and returned. What is no number would come as the least of all, which sums must not get.
 INLINE __m512i quantise_16(const float * x, float inverse, uint8_t * q) {
-    const __m512i v = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(inverse)));
+    const __m512i v = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(inverse))), _mm512_set1_epi32(-127));
     _mm_storeu_si128((__m128i *) q, _mm512_cvtsepi32_epi8(v));
     return v;
-}
-
-INLINE int bounded(int v, int limit) {
-    return v < -limit ? -limit : v > limit ? limit : v;
 }
 
 size_t act_bytes(enum ggml_type type, int64_t k) {
@@ -248,7 +244,7 @@ void quantise(enum ggml_type type, const float * x, int64_t k, uint8_t * act) {
         for (int64_t b = 0; b < k / 32; ++b, x += 32, act += BLOCK_32) {
             const float   d = scale_of(x, 32, inverse);
             const __m512i v = _mm512_add_epi32(quantise_16(x, inverse, act), quantise_16(x + 16, inverse, act + 16));
-            const int     c = (type == GGML_TYPE_Q4_0 ? -8 : -128) * bounded(_mm512_reduce_add_epi32(v), 32 * 127);
+            const int     c = (type == GGML_TYPE_Q4_0 ? -8 : -128) * _mm512_reduce_add_epi32(v);
             memcpy(act + 32, &d, 4);
             memcpy(act + 36, &c, 4);
         }
@@ -263,10 +259,10 @@ void quantise(enum ggml_type type, const float * x, int64_t k, uint8_t * act) {
         for (int i = 0; i < 8; ++i) {
             const __m512i v0 = quantise_16(x + 32 * i, inverse, act + 32 * i), v1 = quantise_16(x + 32 * i + 16, inverse, act + 32 * i + 16);
             if (mins) {
-                const int16_t c = (int16_t) bounded(_mm512_reduce_add_epi32(_mm512_add_epi32(v0, v1)), 32 * 127);
+                const int16_t c = (int16_t) _mm512_reduce_add_epi32(_mm512_add_epi32(v0, v1));
                 memcpy(act + 272 + 2 * place[i], &c, 2);
             } else {
-                const int c[2] = { -32 * bounded(_mm512_reduce_add_epi32(v0), 16 * 127), -32 * bounded(_mm512_reduce_add_epi32(v1), 16 * 127) };
+                const int c[2] = { -32 * _mm512_reduce_add_epi32(v0), -32 * _mm512_reduce_add_epi32(v1) };
                 memcpy(act + 272 + 8 * i, c, 8);
             }
         }
