@@ -12,7 +12,7 @@ mod verdicts;
 mod weights;
 
 pub use facts::{Facts, Families, Location, Provenance, Vendor};
-pub(crate) use policy::{Attention, ModelFacts, Wishes, plan};
+pub(crate) use policy::{Attention, Matrix, ModelFacts, Wishes, plan};
 pub use policy::{Buffers, Choice, DevicePlan, Encoder, Plan};
 pub use select::DeviceSelect;
 pub(crate) use selftest::{Test, attend, keep_tuning, settle, system, verdict as test};

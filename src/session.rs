@@ -161,7 +161,7 @@ impl ContextOptions {
         })
     }
 
-    /// What decides which operations its attention is made of.
+    /// What decides which operations its attention is made of, and which kernels they take.
     pub(crate) fn attention(&self) -> Attention {
         Attention {
             cache_k: self.cache_type_k.native(),
@@ -171,7 +171,9 @@ impl ContextOptions {
                 FlashAttention::On => sys::FlashAttention::On,
                 FlashAttention::Off => sys::FlashAttention::Off,
             },
+            ..Attention::default()
         }
+        .with_ubatch(self.ubatch_size)
     }
 
     /// Bytes of the KV cache of one context, where the model's header tells them.

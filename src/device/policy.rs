@@ -2,7 +2,7 @@
 
 use super::{Device, DeviceKind, Facts, Product, TunedProduct, Tuning, Vendor, split};
 use crate::{
-    gguf::{Gguf, TensorType},
+    gguf::{Gguf, TensorInfo, TensorType},
     sys,
 };
 use serde::{Deserialize, Serialize};
@@ -113,8 +113,20 @@ pub(crate) struct ModelFacts {
     pub(crate) layers: Vec<u64>,
     /// Whether weights have the type bf16.
     pub(crate) bf16: bool,
-    /// Its matrices, each kind once: type, elements of a row, rows.
-    pub(crate) matrices: BTreeSet<(TensorType, u64, u64)>,
+    /// Its matrices, each kind once.
+    pub(crate) matrices: BTreeSet<Matrix>,
+    /// Experts that a token chooses.
+    pub(crate) experts_used: u64,
+}
+
+/// A kind of matrix that tokens are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Matrix {
+    pub(crate) kind: TensorType,
+    pub(crate) row_length: u64,
+    pub(crate) rows: u64,
+    /// Experts that have one each; 0: it is no expert's.
+    pub(crate) experts: u64,
 }
 
 impl ModelFacts {
@@ -123,38 +135,62 @@ impl ModelFacts {
             layers: split::layer_bytes(gguf),
             bf16: gguf.tensors().iter().any(|t| t.kind == TensorType::BF16),
             matrices: matrices(gguf),
+            experts_used: gguf
+                .architecture()
+                .and_then(|a| gguf.get_u64(&format!("{a}.expert_used_count")))
+                .unwrap_or(0),
         }
     }
 }
 
-fn matrices(gguf: &Gguf) -> BTreeSet<(TensorType, u64, u64)> {
+fn matrices(gguf: &Gguf) -> BTreeSet<Matrix> {
     // the embedding is looked up, and multiplied only where there is no output of its own
     let multiplied = |name: &str| name != "token_embd.weight" || gguf.tensor("output.weight").is_none();
-    let matrix = |dims: &[u64]| match dims {
-        [row_length, rows] | [row_length, rows, 1] | [row_length, rows, 1, 1] if *rows > 1 => {
-            Some((*row_length, *rows))
-        }
-        _ => None,
+    let matrix = |t: &TensorInfo| {
+        let (row_length, rows, experts) = match t.dims[..] {
+            [row_length, rows] | [row_length, rows, 1] | [row_length, rows, 1, 1] => (row_length, rows, 0),
+            [row_length, rows, experts] | [row_length, rows, experts, 1] if t.name.contains("_exps.") => {
+                (row_length, rows, experts)
+            }
+            _ => return None,
+        };
+        (rows > 1).then_some(Matrix { kind: t.kind, row_length, rows, experts })
     };
     let all = gguf.tensors().iter().filter(|t| t.name.ends_with(".weight") && multiplied(&t.name));
-    all.filter_map(|t| matrix(&t.dims).map(|(row_length, rows)| (t.kind, row_length, rows))).collect()
+    all.filter_map(matrix).collect()
 }
 
-/// What a context is asked for, as far as it decides which operations its attention is made of.
+/// What a context is asked for, as far as it decides which operations its attention is made of, and which kernels they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attention {
     pub(crate) cache_k: sys::CacheKind,
     pub(crate) cache_v: sys::CacheKind,
     pub(crate) flash: sys::FlashAttention,
+    /// The most columns that a graph may have.
+    pub(crate) columns: u32,
 }
 
 impl Default for Attention {
     fn default() -> Self {
-        Self { cache_k: sys::CacheKind::F16, cache_v: sys::CacheKind::F16, flash: sys::FlashAttention::Auto }
+        Self {
+            cache_k: sys::CacheKind::F16,
+            cache_v: sys::CacheKind::F16,
+            flash: sys::FlashAttention::Auto,
+            columns: Self::COLUMNS,
+        }
     }
 }
 
 impl Attention {
+    /// Those of a ubatch by default. Contexts with a smaller one are not told apart.
+    const COLUMNS: u32 = 512;
+
+    /// With ubatches of so many tokens.
+    pub(crate) fn with_ubatch(self, tokens: usize) -> Self {
+        let columns = u32::try_from(tokens).ok().and_then(u32::checked_next_power_of_two).unwrap_or(u32::MAX);
+        Self { columns: columns.max(Self::COLUMNS), ..self }
+    }
+
     /// Whether flash attention is used, where that is not left to the plan, and why.
     pub(super) fn demand(&self) -> Option<Choice<bool>> {
         match self.flash {
@@ -299,8 +335,9 @@ fn shapes(tuning: Option<&Tuning>, model: &ModelFacts) -> Choice<Vec<TunedProduc
         return Choice::new(vec![], "the backend's own; `inferno tune` measures others");
     };
     let is_ours = |p: &Product| {
-        model.matrices.iter().any(|(kind, row_length, rows)| {
-            (kind.name(), *row_length, *rows) == (p.matrix.as_str(), p.row_length, p.rows)
+        model.matrices.iter().any(|m| {
+            (m.kind.name(), m.row_length, m.rows, m.experts)
+                == (p.matrix.as_str(), p.row_length, p.rows, p.experts)
         })
     };
     let ours: Vec<_> = tuning.products.iter().filter(|p| is_ours(&p.product)).cloned().collect();
@@ -468,8 +505,9 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn model() -> ModelFacts {
-        let matrices = BTreeSet::from([(TensorType::Q4_K, 2048, 2048)]);
-        ModelFacts { layers: vec![100 * MIB; 17], bf16: false, matrices }
+        let matrices =
+            BTreeSet::from([Matrix { kind: TensorType::Q4_K, row_length: 2048, rows: 2048, experts: 0 }]);
+        ModelFacts { layers: vec![100 * MIB; 17], bf16: false, matrices, experts_used: 0 }
     }
 
     fn of(profile: &str, wishes: Wishes) -> Plan {
@@ -569,7 +607,8 @@ mod tests {
     #[test]
     fn what_was_measured_is_used_and_given_up_first() {
         use super::super::{BuffersCost, ProductShape};
-        let product = |rows| Product { matrix: "q4_K".into(), row_length: 2048, rows, columns: 1 };
+        let product =
+            |rows| Product { matrix: "q4_K".into(), row_length: 2048, rows, columns: 1, experts: 0 };
         let tuned = |rows| TunedProduct {
             product: product(rows),
             shape: ProductShape { rows_per_simdgroup: 4, ..ProductShape::default() },

@@ -259,6 +259,7 @@ pub(crate) fn verdict(device: &Device, plan: &Plan, test: &Test<'_>) -> Result<V
         cache_v: test.attention.cache_v,
         flash_attention: plan.flash_attention.value,
         threads: 2,
+        columns: test.attention.columns,
     };
     let failed = |reason: String| {
         vec![Check {
@@ -354,8 +355,11 @@ fn key(device: &Device, plan: &Plan, block: u64, test: &Test<'_>) -> Key {
         build: build(),
         model: model_hash(test.gguf),
         plan: format!(
-            "{one:?}, flash attention {}, cache {:?} {:?}, buffer of {block}",
-            plan.flash_attention.value, test.attention.cache_k, test.attention.cache_v
+            "{one:?}, flash attention {}, cache {:?} {:?}, buffer of {block}, up to {} columns",
+            plan.flash_attention.value,
+            test.attention.cache_k,
+            test.attention.cache_v,
+            test.attention.columns
         ),
     }
 }

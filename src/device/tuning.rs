@@ -12,7 +12,7 @@ use std::{fmt, path::PathBuf};
 pub struct ProductShape {
     /// Simdgroups of a threadgroup.
     pub simdgroups: u16,
-    /// Rows of the matrix that a simdgroup has, where there is one column.
+    /// Rows of the matrix that a simdgroup has, where there is one column, or where columns choose experts.
     pub rows_per_simdgroup: u16,
     /// Threads that share a row, where there are more columns.
     pub threads_per_row: u16,
@@ -34,7 +34,7 @@ impl fmt::Display for ProductShape {
     }
 }
 
-/// A matrix, and the number of columns that it is multiplied with.
+/// A matrix, or the matrices of experts, and the number of columns that they are multiplied with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Product {
@@ -47,11 +47,16 @@ pub struct Product {
     /// Columns of the other operand: tokens that are computed at once. What is measured for a number holds for more than
     /// half as many, too.
     pub columns: u32,
+    /// Experts that have such a matrix each, of which a column chooses some; 0: it is one matrix.
+    pub experts: u64,
 }
 
 impl fmt::Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}x{} by {}", self.matrix, self.rows, self.row_length, self.columns)
+        match self.experts {
+            0 => write!(f, "{} {}x{} by {}", self.matrix, self.rows, self.row_length, self.columns),
+            n => write!(f, "{} {}x{} of {n} by {}", self.matrix, self.rows, self.row_length, self.columns),
+        }
     }
 }
 
@@ -84,6 +89,7 @@ impl TunedProduct {
             row_length: small(self.product.row_length)?,
             rows: small(self.product.rows)?,
             columns: self.product.columns,
+            experts: small(self.product.experts)?,
             simdgroups: self.shape.simdgroups,
             rows_per_simdgroup: self.shape.rows_per_simdgroup,
             threads_per_row: self.shape.threads_per_row,
@@ -172,7 +178,7 @@ mod tests {
 
     fn tuned(rows: u64, after: f64) -> TunedProduct {
         TunedProduct {
-            product: Product { matrix: "q4_K".into(), row_length: 256, rows, columns: 1 },
+            product: Product { matrix: "q4_K".into(), row_length: 256, rows, columns: 1, experts: 0 },
             shape: ProductShape { simdgroups: 4, ..ProductShape::default() },
             before: 2.0,
             after,

@@ -834,6 +834,7 @@ pub struct ggml_product_shape {
     pub row_length: u32,
     pub rows: u32,
     pub columns: u32,
+    pub experts: u32,
     pub simdgroups: u16,
     pub rows_per_simdgroup: u16,
     pub threads_per_row: u16,
@@ -841,7 +842,7 @@ pub struct ggml_product_shape {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of ggml_product_shape"][::core::mem::size_of::<ggml_product_shape>() - 24usize];
+    ["Size of ggml_product_shape"][::core::mem::size_of::<ggml_product_shape>() - 28usize];
     ["Alignment of ggml_product_shape"][::core::mem::align_of::<ggml_product_shape>() - 4usize];
     ["Offset of field: ggml_product_shape::type_"]
         [::core::mem::offset_of!(ggml_product_shape, type_) - 0usize];
@@ -850,14 +851,16 @@ const _: () = {
     ["Offset of field: ggml_product_shape::rows"][::core::mem::offset_of!(ggml_product_shape, rows) - 8usize];
     ["Offset of field: ggml_product_shape::columns"]
         [::core::mem::offset_of!(ggml_product_shape, columns) - 12usize];
+    ["Offset of field: ggml_product_shape::experts"]
+        [::core::mem::offset_of!(ggml_product_shape, experts) - 16usize];
     ["Offset of field: ggml_product_shape::simdgroups"]
-        [::core::mem::offset_of!(ggml_product_shape, simdgroups) - 16usize];
+        [::core::mem::offset_of!(ggml_product_shape, simdgroups) - 20usize];
     ["Offset of field: ggml_product_shape::rows_per_simdgroup"]
-        [::core::mem::offset_of!(ggml_product_shape, rows_per_simdgroup) - 18usize];
+        [::core::mem::offset_of!(ggml_product_shape, rows_per_simdgroup) - 22usize];
     ["Offset of field: ggml_product_shape::threads_per_row"]
-        [::core::mem::offset_of!(ggml_product_shape, threads_per_row) - 20usize];
+        [::core::mem::offset_of!(ggml_product_shape, threads_per_row) - 24usize];
     ["Offset of field: ggml_product_shape::columns_per_threadgroup"]
-        [::core::mem::offset_of!(ggml_product_shape, columns_per_threadgroup) - 22usize];
+        [::core::mem::offset_of!(ggml_product_shape, columns_per_threadgroup) - 26usize];
 };
 pub mod inf_status {
     pub type Type = ::core::ffi::c_uint;
@@ -910,10 +913,11 @@ pub struct inf_selftest_options {
     pub type_v: ggml_type::Type,
     pub flash_attention: bool,
     pub threads: i32,
+    pub columns: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of inf_selftest_options"][::core::mem::size_of::<inf_selftest_options>() - 24usize];
+    ["Size of inf_selftest_options"][::core::mem::size_of::<inf_selftest_options>() - 32usize];
     ["Alignment of inf_selftest_options"][::core::mem::align_of::<inf_selftest_options>() - 8usize];
     ["Offset of field: inf_selftest_options::seed"]
         [::core::mem::offset_of!(inf_selftest_options, seed) - 0usize];
@@ -925,6 +929,8 @@ const _: () = {
         [::core::mem::offset_of!(inf_selftest_options, flash_attention) - 16usize];
     ["Offset of field: inf_selftest_options::threads"]
         [::core::mem::offset_of!(inf_selftest_options, threads) - 20usize];
+    ["Offset of field: inf_selftest_options::columns"]
+        [::core::mem::offset_of!(inf_selftest_options, columns) - 24usize];
 };
 pub mod inf_verdict {
     pub type Type = ::core::ffi::c_uint;
@@ -977,40 +983,44 @@ pub struct inf_product {
     pub row_length: i64,
     pub rows: i64,
     pub columns: i64,
+    pub experts: i64,
+    pub used: i64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of inf_product"][::core::mem::size_of::<inf_product>() - 32usize];
+    ["Size of inf_product"][::core::mem::size_of::<inf_product>() - 48usize];
     ["Alignment of inf_product"][::core::mem::align_of::<inf_product>() - 8usize];
     ["Offset of field: inf_product::type_"][::core::mem::offset_of!(inf_product, type_) - 0usize];
     ["Offset of field: inf_product::row_length"][::core::mem::offset_of!(inf_product, row_length) - 8usize];
     ["Offset of field: inf_product::rows"][::core::mem::offset_of!(inf_product, rows) - 16usize];
     ["Offset of field: inf_product::columns"][::core::mem::offset_of!(inf_product, columns) - 24usize];
+    ["Offset of field: inf_product::experts"][::core::mem::offset_of!(inf_product, experts) - 32usize];
+    ["Offset of field: inf_product::used"][::core::mem::offset_of!(inf_product, used) - 40usize];
 };
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct inf_product_cost {
     pub supported: bool,
     pub error: f64,
-    pub seconds: f64,
+    pub seconds: [f64; 7usize],
     pub bytes: u64,
     pub host_bytes: u64,
     pub threadgroups: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of inf_product_cost"][::core::mem::size_of::<inf_product_cost>() - 48usize];
+    ["Size of inf_product_cost"][::core::mem::size_of::<inf_product_cost>() - 96usize];
     ["Alignment of inf_product_cost"][::core::mem::align_of::<inf_product_cost>() - 8usize];
     ["Offset of field: inf_product_cost::supported"]
         [::core::mem::offset_of!(inf_product_cost, supported) - 0usize];
     ["Offset of field: inf_product_cost::error"][::core::mem::offset_of!(inf_product_cost, error) - 8usize];
     ["Offset of field: inf_product_cost::seconds"]
         [::core::mem::offset_of!(inf_product_cost, seconds) - 16usize];
-    ["Offset of field: inf_product_cost::bytes"][::core::mem::offset_of!(inf_product_cost, bytes) - 24usize];
+    ["Offset of field: inf_product_cost::bytes"][::core::mem::offset_of!(inf_product_cost, bytes) - 72usize];
     ["Offset of field: inf_product_cost::host_bytes"]
-        [::core::mem::offset_of!(inf_product_cost, host_bytes) - 32usize];
+        [::core::mem::offset_of!(inf_product_cost, host_bytes) - 80usize];
     ["Offset of field: inf_product_cost::threadgroups"]
-        [::core::mem::offset_of!(inf_product_cost, threadgroups) - 40usize];
+        [::core::mem::offset_of!(inf_product_cost, threadgroups) - 88usize];
 };
 #[repr(C)]
 #[derive(Copy, Clone)]

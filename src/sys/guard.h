@@ -8,6 +8,7 @@
 
 #include "shim.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -51,5 +52,9 @@ template <typename F> inf_status guard(inf_error * error, F && body) {
         return INF_EXCEPTION;
     }
 }
+
+// How often commands of any device have failed since the process began, as far as its backend tells. Some backends wait for
+// nothing when they compute: who has waited asks whether this has grown meanwhile.
+uint64_t failures();
 
 } // namespace inf

@@ -23,6 +23,8 @@ pub(crate) use backend::{keep_little_memory, trim_memory};
 pub(crate) use call::{Failure, engine};
 pub(crate) use context::{Batch, CacheKind, Context, ContextParams, Decoded, FlashAttention, Memory};
 pub(crate) use model::{Model, ModelParams};
-pub(crate) use probe::{ProductCost, probe_begin, probe_copies, probe_memory, probe_product};
+pub(crate) use probe::{
+    Counted, Product, ProductCost, probe_begin, probe_copies, probe_memory, probe_product,
+};
 pub(crate) use sampler::Sampler;
 pub(crate) use selftest::{Finding, NativeCheck, SelfTest, SelfTestOptions, system};

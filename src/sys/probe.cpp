@@ -13,8 +13,9 @@
 #include <vector>
 
 #ifdef __linux__
-// Of tests/metal-sim, where that is linked: what all dispatches came to since the first call.
-extern "C" __attribute__((weak)) void metal_sim_count(uint64_t * bytes, uint64_t * host_bytes, uint64_t * threadgroups);
+// Of tests/metal-sim, where that is linked: what all dispatches came to since the first call. False where it is to be timed
+// as a real device is.
+extern "C" __attribute__((weak)) bool metal_sim_count(uint64_t * bytes, uint64_t * host_bytes, uint64_t * threadgroups);
 #endif
 
 namespace {
@@ -27,8 +28,7 @@ struct Counts {
 bool count(Counts & counts) {
 #ifdef __linux__
     if (metal_sim_count) {
-        metal_sim_count(&counts.bytes, &counts.host_bytes, &counts.threadgroups);
-        return true;
+        return metal_sim_count(&counts.bytes, &counts.host_bytes, &counts.threadgroups);
     }
 #endif
     (void) counts;
@@ -41,14 +41,14 @@ constexpr int64_t DISTINCT = 32;
 constexpr size_t  SPREAD   = 64 << 20;
 constexpr int64_t COPIES   = 16;
 constexpr int     PRODUCTS = 16;
-constexpr int     RUNS     = 5;
+constexpr int     RUNS     = std::size(inf_product_cost{}.seconds);
 
 // The weights and the other operand, with the result that they should have.
 struct Operands {
     std::vector<uint8_t> weights;
     std::vector<float>   columns, expected;
 
-    explicit Operands(const inf_product & p) : columns(p.row_length * p.columns), expected(p.rows * p.columns) {
+    explicit Operands(const inf_product & p) : columns(p.row_length * p.columns), expected(p.rows * p.columns * slots(p)) {
         std::mt19937 engine(1);
         const auto   draw = [&](float scale) { return scale * ((float) engine() / 2147483648.0f - 1.0f); };
         const int64_t distinct = std::min(p.rows, DISTINCT);
@@ -59,25 +59,43 @@ struct Operands {
 
         const size_t row = ggml_row_size(p.type, p.row_length);
         const std::vector<float> importance(p.row_length, 1.0f);
-        weights.resize(row * p.rows);
+        weights.resize(row * p.rows * std::max<int64_t>(1, p.experts));
         ggml_quantize_chunk(p.type, values.data(), weights.data(), 0, distinct, p.row_length, importance.data());
-        for (int64_t i = distinct; i < p.rows; ++i) {
-            memcpy(weights.data() + row * i, weights.data() + row * (i % distinct), row);
+        // each expert begins with another one of the distinct rows
+        const std::vector<uint8_t> first(weights.begin(), weights.begin() + (ptrdiff_t) (row * distinct));
+        for (int64_t i = 0; i < (int64_t) (weights.size() / row); ++i) {
+            memcpy(weights.data() + row * i, first.data() + row * row_of(p, i / p.rows, i % p.rows), row);
         }
         if (p.type != GGML_TYPE_F32) {
             ggml_get_type_traits(p.type)->to_float(weights.data(), values.data(), (int64_t) values.size());
         }
         for (int64_t c = 0; c < p.columns; ++c) {
+            std::vector<float> sums;
             for (int64_t r = 0; r < distinct; ++r) {
                 double sum = 0;
                 for (int64_t i = 0; i < p.row_length; ++i) {
                     sum += (double) values[r * p.row_length + i] * columns[c * p.row_length + i];
                 }
-                for (int64_t same = r; same < p.rows; same += distinct) {
-                    expected[c * p.rows + same] = (float) sum;
+                sums.push_back((float) sum);
+            }
+            for (int64_t slot = 0; slot < slots(p); ++slot) {
+                for (int64_t r = 0; r < p.rows; ++r) {
+                    expected[(c * slots(p) + slot) * p.rows + r] = sums[row_of(p, expert_of(p, c, slot), r)];
                 }
             }
         }
+    }
+
+    // Results of a column.
+    static int64_t slots(const inf_product & p) { return p.experts > 0 ? p.used : 1; }
+
+    static int64_t expert_of(const inf_product & p, int64_t column, int64_t slot) {
+        return p.experts > 0 ? (5 * column + slot) % p.experts : 0;
+    }
+
+    // Which of the distinct rows is this one of an expert.
+    static int64_t row_of(const inf_product & p, int64_t expert, int64_t row) {
+        return (7 * expert + row) % std::min(p.rows, DISTINCT);
     }
 
     double error_of(const std::vector<float> & values) const {
@@ -154,20 +172,24 @@ inf_status inf_probe_product(ggml_backend_dev_t device, const inf_product * prod
         const inf_product & p = *product;
         Counts before;
         const bool    simulated = count(before);
-        const size_t  bytes     = ggml_row_size(p.type, p.row_length) * p.rows;
+        const int64_t matrices  = std::max<int64_t>(1, p.experts);
+        const size_t  bytes     = ggml_row_size(p.type, p.row_length) * p.rows * matrices;
         const int64_t copies    = simulated ? 1 : std::clamp<int64_t>((int64_t) (SPREAD / bytes), 1, COPIES);
         const int     products  = simulated ? 1 : PRODUCTS;
 
         ggml_backend_ptr backend = start(device);
-        ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * (COPIES + PRODUCTS + 1) + ggml_graph_overhead() + 4096, nullptr, true}));
+        ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * (COPIES + PRODUCTS + 2) + ggml_graph_overhead() + 4096, nullptr, true}));
         std::vector<ggml_tensor *> weights, results;
         for (int64_t i = 0; i < copies; ++i) {
-            weights.push_back(ggml_new_tensor_2d(context.get(), p.type, p.row_length, p.rows));
+            weights.push_back(ggml_new_tensor_3d(context.get(), p.type, p.row_length, p.rows, matrices));
         }
-        ggml_tensor * columns = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, p.row_length, p.columns);
+        ggml_tensor * columns = p.experts > 0 ? ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, p.row_length, 1, p.columns)
+                                              : ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, p.row_length, p.columns);
+        ggml_tensor * choices = p.experts > 0 ? ggml_new_tensor_2d(context.get(), GGML_TYPE_I32, p.used, p.columns) : nullptr;
         ggml_cgraph * graph   = ggml_new_graph(context.get());
         for (int i = 0; i < products; ++i) {
-            results.push_back(ggml_mul_mat(context.get(), weights[i % copies], columns));
+            results.push_back(choices ? ggml_mul_mat_id(context.get(), weights[i % copies], columns, choices)
+                                      : ggml_mul_mat(context.get(), weights[i % copies], columns));
             ggml_build_forward_expand(graph, results.back());
         }
         if (!ggml_backend_supports_op(backend.get(), results[0])) {
@@ -183,16 +205,27 @@ inf_status inf_probe_product(ggml_backend_dev_t device, const inf_product * prod
             ggml_backend_tensor_set(tensor, operands.weights.data(), 0, operands.weights.size());
         }
         ggml_backend_tensor_set(columns, operands.columns.data(), 0, operands.columns.size() * sizeof(float));
-
-        count(before);
-        cost->seconds = INFINITY;
-        for (int run = 0; run < (simulated ? 1 : RUNS); ++run) {
-            const auto began = std::chrono::steady_clock::now();
-            if (ggml_backend_graph_compute(backend.get(), graph) != GGML_STATUS_SUCCESS) {
+        if (choices) {
+            std::vector<int32_t> chosen;
+            for (int64_t i = 0; i < p.columns * p.used; ++i) {
+                chosen.push_back((int32_t) Operands::expert_of(p, i / p.used, i % p.used));
+            }
+            ggml_backend_tensor_set(choices, chosen.data(), 0, chosen.size() * sizeof(int32_t));
+        }
+        const auto run = [&] {
+            const uint64_t before = inf::failures();
+            const auto     began  = std::chrono::steady_clock::now();
+            if (ggml_backend_graph_compute(backend.get(), graph) != GGML_STATUS_SUCCESS || inf::failures() != before) {
                 throw std::runtime_error("the device ended a product with an error");
             }
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-            cost->seconds = std::min(cost->seconds, took.count() / products);
+            return took.count() / products;
+        };
+
+        count(before);
+        run(); // makes the kernels, and brings the weights to where they are read
+        for (int i = 0; i < RUNS && !simulated; ++i) {
+            cost->seconds[i] = run();
         }
         Counts after = before;
         count(after);

@@ -47,7 +47,8 @@ pub(crate) fn probe_memory(device: usize, plan: Option<&DevicePlan>, bytes: usiz
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProductCost {
     pub(crate) error: f64,
-    pub(crate) seconds: f64,
+    /// Of each run.
+    pub(crate) seconds: [f64; 7],
     /// None but of simulated devices.
     pub(crate) counted: Option<Counted>,
 }
@@ -66,28 +67,40 @@ pub(crate) fn probe_begin() {
     unsafe { ffi::inf_probe_begin() }
 }
 
-/// Computes a product, of a matrix of this type (by its number) with so many columns, and holds it against the CPU's sums.
+/// `inf_product`, in which the members are explained.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) kind: u32,
+    pub(crate) row_length: u64,
+    pub(crate) rows: u64,
+    pub(crate) columns: u64,
+    pub(crate) experts: u64,
+    pub(crate) used: u64,
+}
+
+/// Computes a product, and holds it against the CPU's sums.
 /// None where the device does not support it.
 pub(crate) fn probe_product(
     device: usize,
     plan: &DevicePlan,
-    kind: u32,
-    [row_length, rows, columns]: [u64; 3],
+    asked: &Product,
 ) -> Result<Option<ProductCost>, Failure> {
     let _plans = backend::put_into_effect(&[(device, plan.clone())]);
     let native = handle(device)?;
     let signed =
         |n: u64| i64::try_from(n).map_err(|_| Failure::Refused(format!("{n} is no size of a matrix")));
     let product = ffi::inf_product {
-        type_: kind,
-        row_length: signed(row_length)?,
-        rows: signed(rows)?,
-        columns: signed(columns)?,
+        type_: asked.kind,
+        row_length: signed(asked.row_length)?,
+        rows: signed(asked.rows)?,
+        columns: signed(asked.columns)?,
+        experts: signed(asked.experts)?,
+        used: signed(asked.used)?,
     };
     let mut cost = ffi::inf_product_cost {
         supported: false,
         error: 0.0,
-        seconds: 0.0,
+        seconds: [0.0; 7],
         bytes: 0,
         host_bytes: 0,
         threadgroups: 0,

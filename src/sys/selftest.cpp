@@ -4,6 +4,8 @@
 // would run for prompts of a few lengths are taken down. From these come, with values drawn from a seed,
 //   operations  each kind of node once, by itself: its operands are leaves, and rows of large weights are left out; those
 //               that move positions, too;
+//   kernels     products and attention once more with other numbers of columns, and with more of their weights, where the
+//               device says that it then runs kernels which none of the operations has run;
 //   a chain     the first layers as they are, several times, so that the order of operations matters;
 //   copies      parts of buffers, written, filled and read back;
 //   memory      a buffer as large as the plan will ask for.
@@ -12,6 +14,7 @@
 #include "guard.h"
 
 #include "ggml-alloc.h"
+#include "ggml-kernels.h"
 #include "ggml-cpp.h"
 #include "llama-cpp.h"
 #include "llama-ext.h"
@@ -33,8 +36,16 @@ namespace {
 
 // Columns of the graphs: one token; a few, for kernels of few columns; more than a tile of 32.
 constexpr uint32_t COLUMNS[] = {1, 5, 40};
+// Other numbers of columns for which a device may have other kernels, up to the largest that is asked for.
+constexpr int64_t MORE_COLUMNS[] = {2, 3, 4, 6, 7, 8, 9, 16, 20, 32, 33, 64, 65, 128, 256, 512, 1024, 2048, 4096};
+// Of the outputs: requests that run together.
+constexpr int64_t OUTPUTS = 64;
+// Multiplications of one operation that are made for the sake of a kernel alone.
+constexpr double MOST_WORK = 1e9;
 // Rows of a weight that are computed: each is a dot product by itself, so that the others would only cost time.
 constexpr int64_t ROWS = 64;
+// Elements of a row, where more of the rows are computed than these. All types have blocks that divide it.
+constexpr int64_t ROW_LENGTH = 256;
 // Experts that are held.
 constexpr int64_t EXPERTS = 16;
 // Cells of the KV cache.
@@ -226,14 +237,17 @@ template <typename T> Bytes bytes_of(const std::vector<T> & values) {
 }
 
 Bytes whole_numbers(const ggml_tensor * leaf, const Values & values, std::mt19937 & engine) {
-    const int64_t n = ggml_nelements(leaf), limit = std::max<int64_t>(1, values.limit);
+    const size_t  size = ggml_type_size(leaf->type);
+    const int64_t n = (int64_t) (ggml_nbytes(leaf) / size), limit = std::max<int64_t>(1, values.limit);
+    // a row of a view ends where the next row of what it views begins
+    const int64_t stride = std::max<int64_t>(1, (int64_t) (leaf->nb[1] / size));
     std::vector<int64_t> numbers(n, 0);
     const int64_t start = (int64_t) (engine() % limit);
     for (int64_t i = 0; i < n; ++i) {
         switch (values.role) {
             case Role::ROWS_OF:    numbers[i] = (int64_t) (engine() % limit); break;
             case Role::CELLS_OF:   numbers[i] = (start + i) % limit; break; // distinct
-            case Role::EXPERTS_OF: numbers[i] = (start + i % leaf->ne[0] + 3 * (i / leaf->ne[0])) % limit; break;
+            case Role::EXPERTS_OF: numbers[i] = (start + i % stride + 3 * (i / stride)) % limit; break; // distinct in a row
             case Role::POSITIONS:  numbers[i] = 100 + i % leaf->ne[0]; break;
             default: break;
         }
@@ -361,11 +375,20 @@ double error_of(const std::vector<float> & values, const std::vector<float> & re
 
 // --- operations, each by itself
 
+// How much of a node is computed. Of a weight with fewer rows, elements of a row, or experts, all of them; 0: all of them.
+struct Size {
+    int64_t columns    = 0; // 0: as many as the graph has
+    int64_t rows       = ROWS;
+    int64_t row_length = 0;
+    int64_t experts    = EXPERTS;
+};
+
 struct Case {
     const ggml_tensor * node; // of a graph without data
     std::string         what;
     double              limit;
     uint32_t            seed;
+    Size                size      = {};
     std::vector<float>  reference = {};
     bool                referred  = false;
 };
@@ -411,8 +434,37 @@ std::string describe(const ggml_tensor * node) {
     return text + " -> " + shape_of(node);
 }
 
-// A node whose operands are leaves, with fewer rows of its weights.
-ggml_tensor * alone(ggml_context * context, const ggml_tensor * node) {
+void resize(ggml_tensor * tensor, int dim, int64_t n) {
+    const bool contiguous = ggml_is_contiguous(tensor);
+    tensor->ne[dim] = n;
+    for (int i = dim + 1; contiguous && i < GGML_MAX_DIMS; ++i) {
+        tensor->nb[i] = tensor->nb[i - 1] * (i == 1 ? tensor->ne[0] / ggml_blck_size(tensor->type) : tensor->ne[i - 1]);
+    }
+}
+
+// The operands, -1 being the result, that have a dimension of columns, and which that is.
+using Dimensions = std::vector<std::pair<int, int>>;
+
+Dimensions columns_of(const ggml_tensor * node) {
+    switch (node->op) {
+        case GGML_OP_MUL_MAT:        return {{-1, 1}, {1, 1}};
+        case GGML_OP_MUL_MAT_ID:     return {{-1, 2}, {1, 2}, {2, 1}};
+        case GGML_OP_FLASH_ATTN_EXT: return {{-1, 2}, {0, 1}, {3, 1}};
+        default:                     return {};
+    }
+}
+
+// Whether there are so many columns, wherever they are. Then there may be another number of them.
+bool has_columns(const ggml_tensor * node, int64_t columns) {
+    const Dimensions all = columns_of(node);
+    return !all.empty() && std::all_of(all.begin(), all.end(), [&](const auto & place) {
+        const ggml_tensor * tensor = place.first < 0 ? node : node->src[place.first];
+        return !tensor || tensor->ne[place.second] == columns;
+    });
+}
+
+// A node whose operands are leaves, of this size.
+ggml_tensor * alone(ggml_context * context, const ggml_tensor * node, const Size & size) {
     // the operands come first: memory is given in this order, and what writes into its operand has that one's
     ggml_tensor * operands[GGML_MAX_SRC] = {};
     for (int i = 0; i < GGML_MAX_SRC; ++i) {
@@ -433,24 +485,32 @@ ggml_tensor * alone(ggml_context * context, const ggml_tensor * node) {
             made->view_src = operands[i];
         }
     }
-    const auto resize = [](ggml_tensor * tensor, int dim, int64_t n) {
-        tensor->ne[dim] = n;
-        for (int i = dim + 1; i < GGML_MAX_DIMS; ++i) {
-            tensor->nb[i] = tensor->nb[i - 1] * (i == 1 ? tensor->ne[0] / ggml_blck_size(tensor->type) : tensor->ne[i - 1]);
+    if (size.columns > 0) {
+        for (const auto & [operand, dim] : columns_of(node)) {
+            ggml_tensor * tensor = operand < 0 ? made : made->src[operand];
+            if (tensor) {
+                resize(tensor, dim, size.columns);
+            }
         }
-    };
+    }
     ggml_tensor * weight = made->src[0];
-    const bool plain = weight && root(node->src[0])->op == GGML_OP_NONE && ggml_is_contiguous(weight);
-    if (node->op == GGML_OP_MUL_MAT && plain && weight->ne[1] > ROWS && ggml_is_contiguous(made)) {
-        resize(weight, 1, ROWS);
-        resize(made, 0, ROWS);
+    if (!weight || root(node->src[0])->op != GGML_OP_NONE || !ggml_is_contiguous(weight)) {
+        return made;
     }
-    if (node->op == GGML_OP_MUL_MAT_ID && plain && ggml_is_contiguous(made)) {
-        resize(weight, 1, std::min(weight->ne[1], ROWS));
+    const auto cut = [](int64_t n, int64_t most) { return most > 0 ? std::min(n, most) : n; };
+    const bool product = node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID;
+    if (product && ggml_is_contiguous(made)) {
+        resize(weight, 1, cut(weight->ne[1], size.rows));
         resize(made, 0, weight->ne[1]);
-        resize(weight, 2, std::min(weight->ne[2], std::max(EXPERTS, made->src[2]->ne[0])));
+        if (size.row_length > 0 && weight->ne[0] % size.row_length == 0 && ggml_is_contiguous(made->src[1])) {
+            resize(weight, 0, size.row_length);
+            resize(made->src[1], 0, size.row_length);
+        }
     }
-    if (node->op == GGML_OP_GET_ROWS && plain && weight->ne[1] > ROWS && ggml_n_dims(weight) <= 2) {
+    if (node->op == GGML_OP_MUL_MAT_ID && ggml_is_contiguous(made)) {
+        resize(weight, 2, cut(weight->ne[2], size.experts > 0 ? std::max(size.experts, made->src[2]->ne[0]) : 0));
+    }
+    if (node->op == GGML_OP_GET_ROWS && weight->ne[1] > ROWS && ggml_n_dims(weight) <= 2) {
         resize(weight, 1, ROWS);
     }
     return made;
@@ -490,6 +550,50 @@ ggml_backend_dev_t cpu_device() {
     return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
 }
 
+// The kernels that a device would run for a node; none where its backend does not tell.
+using Kernels = std::set<std::string>;
+
+Kernels kernels_of(ggml_backend_t backend, const ggml_tensor * node, const Size & size) {
+    const ggml_backend_dev_t device = ggml_backend_get_device(backend);
+    const auto name_kernels = reinterpret_cast<ggml_backend_dev_kernels_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_kernels"));
+    ggml_context_ptr    context = context_for(GGML_MAX_SRC + 2);
+    const ggml_tensor * sized   = alone(context.get(), node, size);
+    Kernels names;
+    if (name_kernels && ggml_backend_supports_op(backend, sized)) {
+        name_kernels(device, sized, [](const char * name, void * names) { static_cast<Kernels *>(names)->insert(name); }, &names);
+    }
+    return names;
+}
+
+// The sizes of a node's weight that are less than the whole, the least work first.
+std::vector<Size> sizes_of(const ggml_tensor * node, int64_t columns) {
+    std::vector<std::pair<double, Size>> all;
+    const auto add = [&](const Size & size) {
+        ggml_context_ptr context = context_for(GGML_MAX_SRC + 2);
+        all.emplace_back(multiplications(alone(context.get(), node, size)), size);
+    };
+    const ggml_tensor * weight = node->src[0];
+    if (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID) {
+        for (const int64_t experts : {EXPERTS, (int64_t) 0}) {
+            for (const int64_t row_length : {(int64_t) 0, ROW_LENGTH}) {
+                for (int64_t rows = ROWS; rows < weight->ne[1]; rows *= 2) {
+                    add({columns, rows, row_length, experts});
+                }
+                add({columns, 0, row_length, experts});
+            }
+        }
+    } else {
+        add({columns, 0, 0, 0});
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto & a, const auto & b) { return a.first < b.first; });
+    std::vector<Size> sizes;
+    for (const auto & [work, size] : all) {
+        sizes.push_back(size);
+    }
+    return sizes;
+}
+
 struct Outcome {
     enum { DONE, UNSUPPORTED, FAILED } status = DONE;
     std::string        reason = {};
@@ -500,9 +604,16 @@ std::string named(ggml_status status) {
     return std::string("the device ended a computation with \"") + ggml_status_to_string(status) + "\"";
 }
 
+// The status of a computation that waits for its end: some backends tell of errors only then.
+template <typename F> ggml_status status_of(F && computation) {
+    const uint64_t    before = inf::failures();
+    const ggml_status status = computation();
+    return status == GGML_STATUS_SUCCESS && inf::failures() != before ? GGML_STATUS_FAILED : status;
+}
+
 Outcome compute(ggml_backend_t backend, const Case & test) {
     ggml_context_ptr context = context_for(GGML_MAX_SRC + 2);
-    ggml_tensor *    node    = alone(context.get(), test.node);
+    ggml_tensor *    node    = alone(context.get(), test.node, test.size);
     if (!ggml_backend_supports_op(backend, node)) {
         return {Outcome::UNSUPPORTED};
     }
@@ -521,7 +632,7 @@ Outcome compute(ggml_backend_t backend, const Case & test) {
             ggml_backend_tensor_set(node->src[i], bytes.data(), 0, bytes.size());
         }
     }
-    const ggml_status status = ggml_backend_graph_compute(backend, graph);
+    const ggml_status status = status_of([&] { return ggml_backend_graph_compute(backend, graph); });
     if (status != GGML_STATUS_SUCCESS) {
         return {Outcome::FAILED, named(status)};
     }
@@ -605,7 +716,7 @@ public:
                 ggml_backend_tensor_set(leaf, bytes.data(), 0, bytes.size());
             }
         }
-        const ggml_status status = ggml_backend_sched_graph_compute(sched.get(), gf);
+        const ggml_status status = status_of([&] { return ggml_backend_sched_graph_compute(sched.get(), gf); });
         if (status != GGML_STATUS_SUCCESS) {
             return {Outcome::FAILED, named(status)};
         }
@@ -680,6 +791,10 @@ struct inf_selftest {
     std::vector<Graph>      graphs;  // one for each number of columns, and one that moves positions
     std::vector<Graph>      chains;  // the first layers of some of them
     std::vector<Case>       cases;
+    // For the sake of their kernels, by what makes them the same. Which there are depends on the device and its plan.
+    std::map<std::string, Case> more;
+    // What they are made of: products and attention as they are, and up to how many other columns there may be.
+    std::vector<std::pair<const ggml_tensor *, int64_t>> products;
     std::vector<std::vector<std::vector<float>>> chain_references;
     std::unique_ptr<Device> cpu;
     double                  work = 0;
@@ -697,10 +812,16 @@ struct inf_selftest {
                     continue;
                 }
                 ggml_context_ptr    scratch = context_for(GGML_MAX_SRC + 2);
-                const ggml_tensor * shrunk  = alone(scratch.get(), node);
+                const ggml_tensor * shrunk  = alone(scratch.get(), node, {});
                 if (known.insert(signature(shrunk)).second) {
                     cases.push_back({node, describe(shrunk), limit_of(node), (uint32_t) (options.seed + 16 * cases.size())});
                     work += multiplications(shrunk);
+                }
+                if (!columns_of(node).empty() && known.insert("whole " + signature(node)).second) {
+                    // of the last layer and the output only what is chosen from is computed: of all tokens, in the second graph
+                    const bool all = &graph == &graphs[2] && has_columns(node, COLUMNS[2]);
+                    const bool outputs = &graph == &graphs[1] && has_columns(node, COLUMNS[1]);
+                    products.emplace_back(node, all ? options.columns : outputs ? OUTPUTS : 0);
                 }
             }
         }
@@ -881,15 +1002,14 @@ struct inf_selftest {
             return;
         }
         for (Case & test : cases) {
-            const Outcome ours = compute(device.backend.get(), test);
-            if (!test.referred && ours.status == Outcome::DONE) {
-                test.reference = compute(cpu->backend.get(), test).values;
-                test.referred  = true;
-            }
-            judge(ggml_op_desc(test.node), test.what, ours, test.reference, test.limit);
+            judge(device, test);
             if (failed()) {
                 return;
             }
+        }
+        kernels(device);
+        if (failed()) {
+            return;
         }
         for (size_t i = 0; i < chains.size(); ++i) {
             chain(device, i);
@@ -897,6 +1017,63 @@ struct inf_selftest {
                 return;
             }
         }
+    }
+
+    void judge(Device & device, Case & test) {
+        const Outcome ours = compute(device.backend.get(), test);
+        if (!test.referred && ours.status == Outcome::DONE) {
+            test.reference = compute(cpu->backend.get(), test).values;
+            test.referred  = true;
+        }
+        judge(ggml_op_desc(test.node), test.what, ours, test.reference, test.limit);
+    }
+
+    // The kernels of whole weights, and of other numbers of columns, that none of the cases has run.
+    void kernels(Device & device) {
+        ggml_backend_t backend = device.backend.get();
+        Kernels known;
+        for (const Case & test : cases) {
+            known.merge(kernels_of(backend, test.node, test.size));
+        }
+        for (const auto & [node, most] : products) {
+            std::vector<int64_t> all = {0};
+            for (const int64_t columns : MORE_COLUMNS) {
+                if (columns <= most) {
+                    all.push_back(columns);
+                }
+            }
+            for (const int64_t columns : all) {
+                const Kernels wanted = kernels_of(backend, node, {columns, 0, 0, 0});
+                if (std::includes(known.begin(), known.end(), wanted.begin(), wanted.end())) {
+                    continue;
+                }
+                for (const Size & size : sizes_of(node, columns)) {
+                    if (kernels_of(backend, node, size) == wanted) {
+                        judge_once_more(device, node, size);
+                        break;
+                    }
+                }
+                if (failed()) {
+                    return;
+                }
+                known.insert(wanted.begin(), wanted.end());
+            }
+        }
+    }
+
+    void judge_once_more(Device & device, const ggml_tensor * node, const Size & size) {
+        ggml_context_ptr    context = context_for(GGML_MAX_SRC + 2);
+        const ggml_tensor * sized   = alone(context.get(), node, size);
+        const std::string   what    = describe(sized);
+        if (multiplications(sized) > MOST_WORK) {
+            return note(ggml_op_desc(node), what, INF_VERDICT_UNJUDGED, "it would take long", 0, limit_of(node));
+        }
+        const uint32_t seed = (uint32_t) (options.seed + 16 * (cases.size() + more.size()));
+        const auto [found, is_new] = more.try_emplace(signature(sized), Case{node, what, limit_of(node), seed, size});
+        if (is_new) {
+            work += multiplications(sized);
+        }
+        judge(device, found->second);
     }
 
     bool failed() const { return !checks.empty() && checks.back().verdict == INF_VERDICT_FAILED; }

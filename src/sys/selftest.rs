@@ -21,6 +21,8 @@ pub(crate) struct SelfTestOptions {
     pub(crate) flash_attention: bool,
     /// Of the CPU.
     pub(crate) threads: i32,
+    /// The most that a graph may have.
+    pub(crate) columns: u32,
 }
 
 /// What a check found.
@@ -66,6 +68,7 @@ impl SelfTest {
             type_v: options.cache_v.native(),
             flash_attention: options.flash_attention,
             threads: options.threads,
+            columns: options.columns,
         };
         let mut test = ptr::null_mut();
         // SAFETY: path and options outlive the call, and test is a place for the result.

@@ -154,6 +154,18 @@ inf_status inf_context_free(llama_context * context, inf_error * error) {
     return guard(error, [&] { llama_free(context); });
 }
 
+uint64_t inf::failures() {
+    using failures_t = uint64_t (*)(ggml_backend_dev_t);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        const ggml_backend_dev_t device = ggml_backend_dev_get(i);
+        const auto of = reinterpret_cast<failures_t>(
+            ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_failures"));
+        sum += of ? of(device) : 0;
+    }
+    return sum;
+}
+
 inf_status inf_decode(llama_context * context, int32_t n, const llama_token * tokens, const llama_pos * pos,
                       const llama_seq_id * seq, const int8_t * output, int32_t * result, inf_error * error) {
     return guard(error, [&] {
@@ -169,10 +181,14 @@ inf_status inf_decode(llama_context * context, int32_t n, const llama_token * to
         batch.n_seq_id    = counts.data();
         batch.seq_id      = sequences.data();
         batch.logits      = const_cast<int8_t *>(output);
+        const uint64_t before = inf::failures();
         *result = llama_decode(context, batch);
         if (*result == 0) {
             // the outputs are copied asynchronously: errors of the device surface here, inside the guard
             llama_synchronize(context);
+            if (inf::failures() != before) {
+                *result = -3; // as where the graph itself fails
+            }
         }
     });
 }

@@ -148,6 +148,7 @@ struct inf_selftest_options {
     enum ggml_type type_v;
     bool           flash_attention;
     int32_t        threads; // of the CPU
+    uint32_t       columns; // the most that a graph may have
 };
 
 enum inf_verdict {
@@ -193,18 +194,20 @@ enum inf_status inf_probe_copies(ggml_backend_dev_t device, size_t bytes, struct
 // Whether the device gives a buffer of this size.
 enum inf_status inf_probe_memory(ggml_backend_dev_t device, size_t bytes, bool * given, struct inf_error * error);
 
-// A matrix and the number of columns that it is multiplied with.
+// A matrix and the number of columns that it is multiplied with; or so many such matrices, of which each column chooses some.
 struct inf_product {
     enum ggml_type type;
     int64_t        row_length;
     int64_t        rows;
     int64_t        columns;
+    int64_t        experts; // 0: one matrix
+    int64_t        used;    // by a column
 };
 
 struct inf_product_cost {
     bool     supported;
     double   error;      // normalised mean square, against the CPU's sums in double precision
-    double   seconds;    // of one product; the fastest of some runs
+    double   seconds[7]; // of one product, in each of so many runs
     // Of a simulated device, whose time says nothing; else 0.
     uint64_t bytes;      // that kernels read and wrote
     uint64_t host_bytes; // of these, those that were read in the host's memory

@@ -7,6 +7,7 @@ mod model;
 mod patches;
 mod plan;
 mod selftest;
+mod tiny;
 mod tune;
 
 use serde_json::Value;

@@ -5,6 +5,7 @@
 
 use super::{command, text};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -342,9 +343,52 @@ fn products_take_the_shape_that_was_measured() {
     {
         passes(gpu, settings, &["shapes"]);
     }
-    passes("amd-rdna1", &[], &["more_shapes"]);
+    passes("amd-rdna1", &[], &["more_shapes", "expert_shapes"]);
     // 302 rows, four of them a threadgroup, where upstream has two in each of two simdgroups
     let [product] = &dispatches("amd-rdna1", &[], "shaped_product")[..] else { panic!("one dispatch") };
     assert_eq!(product.kernel, "kernel_mul_mv_q4_K_f32_r0_4");
     assert_eq!(product.threadgroups, 76);
+}
+
+// metal-names-the-kernels-of-an-operation
+
+#[test]
+fn an_operation_names_its_kernels() {
+    passes("amd-rdna1", &[], &["kernel_names"]);
+}
+
+// metal-libraries-wait-until-they-are-needed
+
+/// The libraries of kernels that a run compiles.
+fn libraries(gpu: &str, settings: &[(&str, &str)]) -> BTreeSet<String> {
+    let run = ["run", "Once", "--max-tokens", "2", "--device", "MTL0", "--log-level=trace"];
+    let mut command = command(Some(gpu), &run);
+    for (name, value) in settings {
+        command.env(format!("INFERNO_METAL_SIM_{name}"), value);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{gpu}: {output:?}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let name =
+        |line: &str| Some(line.split_once(": compiled '")?.1.split_once("' library in ")?.0.to_owned());
+    log.lines().filter_map(name).collect()
+}
+
+#[test]
+fn a_device_starts_with_the_kernels_that_it_uses() {
+    let has = |all: &BTreeSet<String>, name: &str| all.contains(name);
+    // Apple's GPUs compile what they do without the patches, and nothing of what stands in for matrix units
+    let apple = libraries("apple-m1", &[]);
+    let all = ["mul_mv", "mul_mv_mma", "mul_mm", "fa_f16", "fa_q8_0", "fa_vec_f16", "softmax", "wkv"];
+    assert!(all.iter().all(|name| has(&apple, name)), "{apple:?}");
+    assert!(!["fa_scalar", "mul_mm_scalar", "mul_mv_rows"].iter().any(|name| has(&apple, name)), "{apple:?}");
+    assert_eq!(apple.len(), 35);
+    // and without these units the other way round
+    let rdna = libraries("amd-rdna1", &[]);
+    assert!(["fa_scalar", "mul_mm_scalar", "fa_vec_f16"].iter().all(|name| has(&rdna, name)), "{rdna:?}");
+    let matrix = ["mul_mv_mma", "mul_mm", "fa_f16", "fa_f32", "fa_q8_0", "mul_mv_rows"];
+    assert!(!matrix.iter().any(|name| has(&rdna, name)), "{rdna:?}");
+    // attention for one query is another kernel where groups meet in threadgroup memory
+    let kepler = libraries("nvidia-kepler", &[]);
+    assert!(!has(&kepler, "fa_vec_f16") && has(&kepler, "fa_scalar"), "{kepler:?}");
 }

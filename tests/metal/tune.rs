@@ -1,6 +1,6 @@
 //! `inferno tune`: measured on simulated GPUs by bytes and threadgroups, kept, used, and forgotten.
 
-use super::{command, text};
+use super::{command, text, tiny};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
@@ -105,4 +105,60 @@ fn what_is_wrong_is_discarded_and_a_dry_run_keeps_nothing() {
         assert!(best.is_null() || best["rows_per_simdgroup"] == 2, "{best}");
     }
     assert!(!cache.path().join("inferno/tuning").exists());
+}
+
+#[test]
+fn experts_are_measured_and_run_in_their_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("experts.gguf");
+    tiny::experts(&file);
+    let model = ["--model", file.to_str().unwrap()];
+    for gpu in ["amd-rdna1", "apple-m1"] {
+        let cache = tempfile::tempdir().unwrap();
+        let found = json(&mut on(gpu, cache.path(), &[&["tune", "--json"][..], &model].concat()));
+        let products = found["devices"][0]["products"].as_array().unwrap();
+        let experts: Vec<_> = products.iter().filter(|p| p["experts"] == 4).collect();
+        assert_eq!(experts.len(), 2 * 3, "{gpu}: two kinds of matrices, and three numbers of columns");
+        for product in products {
+            assert_eq!(
+                (&product["skipped"], &product["discarded"]),
+                (&Value::Null, &0.into()),
+                "{gpu}: {product}"
+            );
+        }
+        for product in experts {
+            assert_eq!((&product["matrix"], &product["tried"]), (&"bf16".into(), &9.into()), "{gpu}");
+            assert_eq!(product["best"]["rows_per_simdgroup"], 4, "{gpu}: {product}");
+        }
+        let trace = cache.path().join("trace");
+        let mut run = on(gpu, cache.path(), &[&RUN[..], &model].concat());
+        text(run.env("INFERNO_METAL_SIM_TRACE", &trace));
+        let used = fs::read_to_string(&trace).unwrap();
+        for kernel in ["kernel_mul_mv_id_bf16_f32_4_r0_4", "kernel_mul_mv_bf16_f32_4_r0_4"] {
+            assert!(used.contains(kernel), "{gpu}: {kernel} is not used");
+        }
+    }
+}
+
+/// The way that real devices are measured. What the time is of a simulated one says nothing, but that it is measured.
+#[test]
+fn time_is_measured_where_nothing_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("small.gguf");
+    tiny::small(&file);
+    let arguments = ["tune", "--json", "--dry-run", "--model", file.to_str().unwrap()];
+    let mut tune = on("apple-m1", dir.path(), &arguments);
+    let found = json(tune.env("INFERNO_METAL_SIM_TIMED", "1"));
+    let device = &found["devices"][0];
+    assert_eq!(device["tuning"]["simulated"], false);
+    for product in device["products"].as_array().unwrap() {
+        assert_eq!((&product["skipped"], &product["discarded"]), (&Value::Null, &0.into()), "{product}");
+        if !product["best"].is_null() {
+            let cost = |name: &str| product["best"][name].as_f64().unwrap();
+            assert!(
+                0.0 < cost("after") && cost("after") < cost("before") && cost("before") < 60.0,
+                "{product}"
+            );
+        }
+    }
 }

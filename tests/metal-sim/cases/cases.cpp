@@ -4,10 +4,12 @@
 #include "graph.h"
 
 #include "ggml-guard.h"
+#include "ggml-kernels.h"
 #include "ggml-product-shape.h"
 
 #include <cstdarg>
 #include <map>
+#include <set>
 #include <tuple>
 
 static ggml_backend_t device;
@@ -420,14 +422,14 @@ static bool shapes_of(ggml_type type, uint32_t columns) {
     if (columns == 1) {
         for (const uint16_t rows : {1, 2, 4}) {
             const uint16_t simdgroups = rows == 2 ? 4 : 1;
-            const double error = error_in_shape({(uint32_t) type, 0, 0, 1, simdgroups, rows, 0, 0});
+            const double error = error_in_shape({(uint32_t) type, 0, 0, 1, 0, simdgroups, rows, 0, 0});
             passed &= check(error <= 1e-10, "%s, %d rows: error %.3g", ggml_type_name(type), rows, error);
         }
         return passed;
     }
     for (const uint16_t threads : {4, 16}) {
         const uint16_t simdgroups = threads == 4 ? 1 : 4, shared = threads == 4 ? 2 : 5;
-        const double error = error_in_shape({(uint32_t) type, 0, 0, columns, simdgroups, 0, threads, shared});
+        const double error = error_in_shape({(uint32_t) type, 0, 0, columns, 0, simdgroups, 0, threads, shared});
         passed &= check(error <= 1e-10, "%s, %d threads: error %.3g", ggml_type_name(type), threads, error);
     }
     return passed;
@@ -445,16 +447,78 @@ static bool shapes() {
 // The kernels with another number of rows of all other types.
 static bool more_shapes() {
     bool passed = true;
-    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,
+    for (ggml_type type : {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,
                            GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4}) {
         passed &= shapes_of(type, 1);
     }
     return passed;
 }
 
+// Three tokens that choose 2 of 4 experts with 302 rows each.
+static bool expert_shapes() {
+    const ggml_backend_dev_t dev = ggml_backend_get_device(device);
+    const auto set_shapes = (void (*)(ggml_backend_dev_t, const ggml_product_shape *, size_t)) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(dev), "ggml_backend_dev_set_product_shapes");
+    bool passed = true;
+    for (ggml_type type : {GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K}) {
+        const Build build = [=](Maker & m) {
+            auto * experts = m.input(type, {256, 302, 4}, normal(256 * 302 * 4, 1.0f, 31));
+            auto * input = m.input(GGML_TYPE_F32, {256, 1, 3}, normal(256 * 3, 1.0f, 32));
+            return ggml_mul_mat_id(m.context, experts, input, m.integers({2, 3}, {3, 0, 1, 2, 2, 0}));
+        };
+        for (const uint16_t rows : {1, 2, 4}) {
+            const ggml_product_shape shape = {(uint32_t) type, 256, 302, 4, 4, 1, rows, 0, 0};
+            set_shapes(dev, &shape, 1);
+            const ggml_backend_t own = device;
+            device = ggml_backend_dev_init(dev, nullptr);
+            passed &= agrees_with_cpu((std::string(ggml_type_name(type)) + ", " + std::to_string(rows) + " rows").c_str(), build, 5e-4);
+            ggml_backend_free(device);
+            device = own;
+            set_shapes(dev, nullptr, 0);
+        }
+    }
+    return passed;
+}
+
 static bool shaped_product() {
-    const double error = error_in_shape({GGML_TYPE_Q4_K, 0, 0, 1, 1, 4, 0, 0});
+    const double error = error_in_shape({GGML_TYPE_Q4_K, 0, 0, 1, 0, 1, 4, 0, 0});
     return check(error <= 1e-10, "error %.3g", error);
+}
+
+// The kernels of a product with a matrix of 256 columns in q8_0, which has no data.
+static std::string kernels_of(int64_t rows, int64_t columns) {
+    const ggml_backend_dev_t dev = ggml_backend_get_device(device);
+    const auto name_kernels = (ggml_backend_dev_kernels_t) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(dev), "ggml_backend_dev_kernels");
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * 3, nullptr, true}));
+    std::set<std::string> names;
+    if (name_kernels) {
+        ggml_tensor * matrix = ggml_new_tensor_2d(context.get(), GGML_TYPE_Q8_0, 256, rows);
+        ggml_tensor * vectors = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, 256, columns);
+        name_kernels(dev, ggml_mul_mat(context.get(), matrix, vectors),
+                     [](const char * name, void * names) { ((std::set<std::string> *) names)->insert(name); }, &names);
+    }
+    std::string text;
+    for (const std::string & name : names) {
+        text += (text.empty() ? "" : " ") + name;
+    }
+    return text;
+}
+
+// On a device without matrix units.
+static bool kernel_names() {
+    bool passed = true;
+    for (const auto & [rows, columns, kernel] : {
+             std::tuple{64, 1, "kernel_mul_mv_q8_0_f32_nsg="},
+             std::tuple{64, 5, "kernel_mul_mv_ext_q8_0_f32_r1_5_nsg="},
+             std::tuple{64, 512, "kernel_mul_mm_scalar_q8_0_e64"},
+             std::tuple{2048, 40, "kernel_mul_mm_scalar_q8_0_e64"},
+             std::tuple{2048, 512, "kernel_mul_mm_scalar_q8_0_e128"},
+         }) {
+        const std::string names = kernels_of(rows, columns);
+        passed &= check(names.starts_with(kernel), "%d rows, %d columns: '%s'", rows, columns, names.c_str());
+    }
+    return passed;
 }
 
 // 40 tokens that choose 4 of 8 experts.
@@ -719,7 +783,9 @@ static const std::map<std::string, bool (*)()> cases = {
     {"prompt_product", prompt_product},
     {"shapes", shapes},
     {"more_shapes", more_shapes},
+    {"expert_shapes", expert_shapes},
     {"shaped_product", shaped_product},
+    {"kernel_names", kernel_names},
     {"expert_products", expert_products},
     {"solve_tri", solve_tri},
     {"reductions", reductions},

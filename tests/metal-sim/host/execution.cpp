@@ -348,8 +348,11 @@ Execution execute(const std::vector<Item> & items, const DeviceFaults & faults, 
 
 // What all dispatches of the process came to, for `inferno tune`, which times real devices: bytes that kernels read and
 // wrote, those of them that were read in memory of the host, and threadgroups. The first call turns the counting of bytes
-// on, for kernels that are made from then on.
-extern "C" void metal_sim_count(uint64_t * bytes, uint64_t * host_bytes, uint64_t * threadgroups) {
+// on, for kernels that are made from then on. False where the process is to be timed instead.
+extern "C" bool metal_sim_count(uint64_t * bytes, uint64_t * host_bytes, uint64_t * threadgroups) {
+    if (metal_sim::settings().timed) {
+        return false;
+    }
     static const bool on = [] {
         gpu::Settings counting = metal_sim::settings().gpu;
         counting.count_bytes = true;
@@ -360,4 +363,5 @@ extern "C" void metal_sim_count(uint64_t * bytes, uint64_t * host_bytes, uint64_
     *bytes = metal_sim::all_bytes;
     *host_bytes = metal_sim::all_host_bytes;
     *threadgroups = metal_sim::all_threadgroups;
+    return true;
 }

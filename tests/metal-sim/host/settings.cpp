@@ -112,6 +112,10 @@ std::string read_strict(const std::string & value, Settings & settings) {
     return read_switch(value, settings.strict);
 }
 
+std::string read_timed(const std::string & value, Settings & settings) {
+    return read_switch(value, settings.timed);
+}
+
 std::string read_trace(const std::string & value, Settings & settings) {
     settings.trace = value;
     return value.empty() ? "a file, -" : "";
@@ -140,6 +144,7 @@ const Variable variables[] = {
     {"INFERNO_METAL_SIM_TRACE", read_trace},
     {"INFERNO_METAL_SIM_COUNT_BYTES", read_count_bytes},
     {"INFERNO_METAL_SIM_STRICT", read_strict},
+    {"INFERNO_METAL_SIM_TIMED", read_timed},
 };
 
 Settings read() {

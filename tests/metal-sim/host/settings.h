@@ -20,6 +20,7 @@ struct Settings {
     Faults faults;
     std::string trace;   // file, or "-" for standard error; empty: no trace
     bool strict = false; // errors and leaks make the exit status 70
+    bool timed = false;  // `inferno tune` measures time, as on a real device, and not what kernels do
 };
 
 // The settings of the process. The first call reads them, and configures the GPU where there is a device. A value that

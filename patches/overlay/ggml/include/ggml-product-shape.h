@@ -13,9 +13,10 @@ struct ggml_product_shape {
     uint32_t row_length; // elements of one of its rows
     uint32_t rows;
     uint32_t columns;    // of the other operand; this holds for more than half as many, up to this number
+    uint32_t experts;    // 0: a plain product; else there are so many such matrices, of which each column chooses some
 
     uint16_t simdgroups;              // in a threadgroup
-    uint16_t rows_per_simdgroup;      // with one column
+    uint16_t rows_per_simdgroup;      // with one column, and of experts
     uint16_t threads_per_row;         // with more
     uint16_t columns_per_threadgroup; // with more
 };

@@ -38,8 +38,7 @@ static ggml_tensor detached(const ggml_tensor * tensor) {
     return copy;
 }
 
-// Encodes the operation alone, into no command buffer: messages to nil do nothing, and the pipelines are made.
-static bool encodes(ggml_metal_device_t dev, const ggml_tensor * op) {
+bool ggml_metal_device_encodes(ggml_metal_device_t dev, const ggml_tensor * op) {
     ggml_tensor node = detached(op);
     ggml_tensor srcs[GGML_MAX_SRC];
     for (int i = 0; i < GGML_MAX_SRC; ++i) {
@@ -88,10 +87,10 @@ bool ggml_metal_device_can_encode(ggml_metal_device_t dev, const ggml_tensor * o
 
     const ggml_metal_lanes lanes = ggml_metal_device_get_props(dev)->lanes;
 
-    bool res = encodes(dev, op);
+    bool res = ggml_metal_device_encodes(dev, op);
     if (!res && ggml_metal_device_get_props(dev)->lanes != lanes) {
         // one of its kernels turned out to be of another width than the probe: now there is a form for that
-        res = encodes(dev, op);
+        res = ggml_metal_device_encodes(dev, op);
     }
     if (!res) {
         GGML_LOG_DEBUG("%s: %s has no pipeline on this device\n", __func__, ggml_op_desc(op));

@@ -11,6 +11,10 @@ extern "C" {
 // compile one, or compile it for another simdgroup width. Answers are kept, so that asking again is cheap.
 bool ggml_metal_device_can_encode(ggml_metal_device_t dev, const struct ggml_tensor * op);
 
+// Encodes the operation alone, into no command buffer: messages to nil do nothing, and the pipelines are made. False where
+// one is missing.
+bool ggml_metal_device_encodes(ggml_metal_device_t dev, const struct ggml_tensor * op);
+
 #ifdef __cplusplus
 }
 #endif

@@ -34,20 +34,22 @@ void ggml_metal_shapes_use(ggml_metal_shapes_t shapes) {
 }
 
 static const ggml_product_shape * shape_of(const ggml_tensor * op) {
-    if (!t_shapes || op->op != GGML_OP_MUL_MAT || op->src[1]->type != GGML_TYPE_F32) {
+    if (!t_shapes || (op->op != GGML_OP_MUL_MAT && op->op != GGML_OP_MUL_MAT_ID) || op->src[1]->type != GGML_TYPE_F32) {
         return nullptr;
     }
-    const int64_t columns = op->src[1]->ne[1];
+    const bool    experts = op->op == GGML_OP_MUL_MAT_ID;
+    const int64_t columns = experts ? op->src[2]->ne[1] : op->src[1]->ne[1];
     for (const ggml_product_shape & shape : t_shapes->all) {
         if (shape.type == (uint32_t) op->src[0]->type && shape.row_length == op->src[0]->ne[0] &&
-            shape.rows == op->src[0]->ne[1] && columns <= shape.columns && 2*columns > shape.columns) {
+            shape.rows == op->src[0]->ne[1] && (experts ? shape.experts == op->src[0]->ne[2] : shape.experts == 0) &&
+            columns <= shape.columns && 2*columns > shape.columns) {
             return &shape;
         }
     }
     return nullptr;
 }
 
-// Rows that one simdgroup of upstream's kernel has, and whether mul_mv_rows.h has the kernel with another number of them.
+// Rows that one simdgroup of upstream's kernel has, and whether mul_mv_rows.metal has the kernel with another number of them.
 static bool has_rows(ggml_type type, int rows) {
     switch (type) {
         case GGML_TYPE_Q4_0:
@@ -58,6 +60,7 @@ static bool has_rows(ggml_type type, int rows) {
             return rows == 1 || rows == 2;
         case GGML_TYPE_F32:
         case GGML_TYPE_F16:
+        case GGML_TYPE_BF16:
         case GGML_TYPE_Q8_0:
         case GGML_TYPE_MXFP4:
         case GGML_TYPE_Q3_K:
@@ -82,7 +85,7 @@ void ggml_metal_shapes_mul_mv(const ggml_tensor * op, int * nsg, int * nr0, size
     }
 
     const ggml_type type = op->src[0]->type;
-    const bool is_float = type == GGML_TYPE_F32 || type == GGML_TYPE_F16;
+    const bool is_float = type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
     const int  rows     = shape->rows_per_simdgroup;
 
     if (rows > 0 && rows != *nr0) {
