@@ -99,10 +99,10 @@ fn drive_all(path: &Path, how: Options) -> Outcome {
 
 fn run(model: &blocking::Model) -> Result<(), Error> {
     let loaded = model.inner().loaded()?;
-    let mut last = Ok(());
+    let mut first = Ok(());
     let mut note = |result: Result<(), Error>| {
-        if result.is_err() {
-            last = result;
+        if first.is_ok() {
+            first = result;
         }
     };
     loaded.description();
@@ -142,5 +142,5 @@ fn run(model: &blocking::Model) -> Result<(), Error> {
         session.restore(&state)?;
         session.decode(0)
     })());
-    last
+    first
 }

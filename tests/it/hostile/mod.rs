@@ -273,7 +273,8 @@ fn a_model_without_a_tensor_that_its_graph_needs_is_an_error() {
 #[test]
 fn a_text_that_no_rwkv_token_matches_is_tokenised() {
     let (stage, what) = regression("unmatched prefix");
-    assert!(["ok", "run"].contains(&&stage[..]), "{stage}: {what}");
+    // it goes on to a chat, whose bytes are a token each
+    assert!(stage == "run" && what.contains("the context holds 64 tokens"), "{stage}: {what}");
 }
 
 #[test]

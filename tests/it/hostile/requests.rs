@@ -67,7 +67,9 @@ fn all() -> &'static [(String, &'static str, &'static str, Request)] {
                 all.push((name, kind, pre, Request::Text(piece, bytes / piece.len())));
             }
         }
-        // quadratic without the patch: over half a minute
+        // quadratic without their patches: minutes, and over half a minute
+        let name = "50 KB of digits for gpt2 superbpe".to_owned();
+        all.push((name, "gpt2", "superbpe", Request::Text("0", 50_000)));
         let name = "1 MB of byte tokens for llama default".to_owned();
         all.push((name, "llama", "default", Request::Text("\u{4e2d}", 333_333)));
         for tokens in [
