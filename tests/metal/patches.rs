@@ -239,8 +239,9 @@ fn failures_of_memory_and_commands_are_errors() {
 fn flash_attention_runs_without_matrix_units() {
     let names = ["attention_shapes", "attention_options", "attention_masks", "attention_no_mask"];
     passes("amd-rdna1", &[], &names);
-    // 32 KiB of threadgroup memory
+    // 32 KiB of threadgroup memory, also with simdgroups of 64
     passes("intel-uhd630", &[], &names);
+    passes("amd-gcn1", &[], &names);
     // a missing barrier shows where simdgroups do not keep step
     for seed in ["1", "2"] {
         passes("amd-rdna1", &[("MODE", "free"), ("SEED", seed)], &names);
@@ -277,6 +278,16 @@ fn a_prompt_shares_the_weights_between_columns() {
     let [product] = &dispatches("amd-rdna1", &[], "prompt_product")[..] else { panic!("one dispatch") };
     assert_eq!(product.threadgroups, 112);
     assert!(product.read[1] / 512 < 6000, "{product:?}");
+}
+
+// metal-expert-products-scale-only-tiles-of-half
+
+#[test]
+fn expert_products_run_on_any_simdgroup() {
+    // of 64 lanes, and without reductions
+    for device in ["amd-gcn1", "nvidia-kepler"] {
+        passes(device, &[], &["expert_products"]);
+    }
 }
 
 // metal-serial-encoder-without-unified-memory
