@@ -27,7 +27,8 @@ impl Target {
         let (os, arch) = (get("CARGO_CFG_TARGET_OS")?, get("CARGO_CFG_TARGET_ARCH")?);
         let cross = get("HOST")? != get("TARGET")?;
         let march = march(&arch, cross)?;
-        let openmp = openmp(&os)?;
+        // ggml's own threads wait as one of our patches has it: ARCHITECTURE.md compares them with OpenMP's
+        let openmp = switch("INFERNO_OPENMP")?.unwrap_or(false);
         let metal = metal(&os)?;
         Ok(Self { os, arch, march, openmp, metal })
     }
@@ -66,13 +67,6 @@ fn march(arch: &str, cross: bool) -> Result<Vec<String>, String> {
         );
     }
     Ok(if chosen == "baseline" { vec![] } else { vec![format!("{flag}={chosen}")] })
-}
-
-/// OpenMP where the compiler has it, for the reason measured in ARCHITECTURE.md; `INFERNO_OPENMP=0|1` decides by hand.
-fn openmp(os: &str) -> Result<bool, String> {
-    Ok(switch("INFERNO_OPENMP")?.unwrap_or_else(|| {
-        os == "linux" && cc::Build::new().cargo_warnings(false).get_compiler().is_like_gnu()
-    }))
 }
 
 /// Metal on macOS, unless `INFERNO_METAL=0`; the simulated one with the feature `metal-sim`.

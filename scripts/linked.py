@@ -20,5 +20,5 @@ def linked(out, source, program, *flags):
     tree = out / "llama.cpp"
     includes = [f"-I{tree / name}" for name in ("include", "ggml/include", "ggml/src", "ggml/src/ggml-cpu")]
     subprocess.run([os.environ.get("CXX", "c++"), "-std=c++17", "-O1", "-w", *includes, *flags, ROOT / "tests/cpu" / source,
-                    out / "libinferno_llama.a", "-lgomp", "-lm", "-lpthread", "-ldl", "-o", program], check=True)
+                    out / "libinferno_llama.a", "-lm", "-lpthread", "-ldl", "-o", program], check=True)
     return program

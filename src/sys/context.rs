@@ -150,8 +150,8 @@ pub(crate) struct Context {
     pub(crate) fault: Option<Failure>,
 }
 
-// SAFETY: a llama_context is not tied to a thread: it has no thread-local state (its thread pool is created per
-// computation or belongs to OpenMP's runtime), and llama-server moves contexts between threads. All use is through
+// SAFETY: a llama_context is not tied to a thread: it has no thread-local state (its own threads wait for whichever thread
+// computes, or belong to OpenMP's runtime), and llama-server moves contexts between threads. All use is through
 // `&mut self`, one thread at a time; the model it borrows is Send + Sync and owned through the Arc.
 unsafe impl Send for Context {}
 

@@ -90,6 +90,22 @@ impl Place {
         command
     }
 
+    /// The command as `"$@"` of a shell's script.
+    #[cfg(target_os = "linux")]
+    fn in_shell(&self, script: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
+        let inferno = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(inferno.get_program()).args(inferno.get_args());
+        for (name, value) in inferno.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.current_dir(self.0.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+
     fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Outcome {
         finish(self.command(arguments).spawn().unwrap())
     }
@@ -714,20 +730,65 @@ fn weights_that_memory_cannot_hold_are_an_error_with_numbers() {
     let model = place.path("large.gguf");
     large_model(&model);
     for more in [&[] as &[&str], &["--no-mmap"]] {
-        let inferno =
-            place.command(&[&["run", "-q", "--prompt", STORY, "--model", "large.gguf"], more].concat());
-        let mut limited = Command::new("sh");
-        limited.args(["-c", "ulimit -v 1048576; exec \"$@\"", "sh"]).arg(inferno.get_program());
-        for (name, value) in inferno.get_envs() {
-            match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
-            };
-        }
-        limited.args(inferno.get_args()).current_dir(place.0.path());
-        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let arguments = [&["run", "-q", "--prompt", STORY, "--model", "large.gguf"], more].concat();
+        let mut limited = place.in_shell("ulimit -v 1048576; exec \"$@\"", &arguments);
         finish(limited.spawn().unwrap()).fails(4, &["not enough memory on CPU", "GiB are needed"]);
     }
+}
+
+/// Two threads that share a CPU would spend it on waiting for each other, if they did not sleep.
+#[cfg(target_os = "linux")]
+#[test]
+fn two_threads_get_on_with_one_cpu() {
+    let place = Place::new();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let cpu: String = allowed.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    let cpu_seconds = |threads: &str| {
+        let script = format!("taskset -c {cpu} \"$@\" > text && times");
+        let arguments = [
+            "run",
+            "-q",
+            "--prompt",
+            STORY,
+            "--max-tokens",
+            "128",
+            "--temperature",
+            "0",
+            "--threads",
+            threads,
+        ];
+        let times = finish(place.in_shell(&script, &arguments).spawn().unwrap()).text();
+        let seconds = |time: &str| {
+            let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+            60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
+        };
+        // the second line tells of the shell's children: in their own code, and in the system
+        let used: f64 = times.lines().nth(1).unwrap().split(' ').map(seconds).sum();
+        (used, fs::read_to_string(place.path("text")).unwrap())
+    };
+    let (one, two) = (cpu_seconds("1"), cpu_seconds("2"));
+    assert_eq!(one.1, two.1);
+    assert!(two.0 < 10.0 * one.0, "{} CPU-seconds with one thread, {} with two", one.0, two.0);
+}
+
+/// A stack is as large as the limit of stacks, here more than all that the process may have: no thread of ggml's can start.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_the_system_refuses_are_done_without() {
+    let place = Place::new();
+    let run = |script: &str| {
+        let arguments =
+            ["run", "--prompt", STORY, "--max-tokens", "16", "--temperature", "0", "--threads", "4"];
+        finish(place.in_shell(script, &arguments).env("INFERNO_LOG", "warn").spawn().unwrap())
+    };
+    let refused = run("ulimit -s 16777216; ulimit -v 8388608; exec \"$@\"");
+    assert!(
+        refused.stderr.contains("the system refused a thread: 1 instead of 4 compute"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(refused.text(), run("exec \"$@\"").text());
 }
 
 #[test]

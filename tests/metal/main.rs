@@ -38,8 +38,6 @@ fn command(gpu: Option<&str>, arguments: &[&str]) -> Command {
     if let Some(kernels) = kernels() {
         command.env("INFERNO_METAL_SIM_CACHE", kernels);
     }
-    // threads of the CPU's part that spin would take the time of the simulated GPU
-    command.env("OMP_WAIT_POLICY", "passive");
     // its own tests switch it on, with a cache of their own
     command.env("INFERNO_BACKEND_SELF_TEST", "false");
     if let Some(gpu) = gpu {

@@ -31,7 +31,7 @@ fn cases() -> &'static Path {
             .arg(format!("-I{}", staged().join("ggml/include").display()))
             .arg(root().join("tests/metal-sim/cases/cases.cpp"))
             .arg(staged().parent().unwrap().join("libinferno_llama.a"))
-            .args(["-lgomp", "-lpthread", "-ldl", "-lm", "-o"])
+            .args(["-lpthread", "-ldl", "-lm", "-o"])
             .arg(&program)
             .status()
             .unwrap();
@@ -44,7 +44,7 @@ fn cases() -> &'static Path {
 fn run(device: &str, settings: &[(&str, &str)], names: &[&str]) -> Output {
     let mut command = Command::new(cases());
     // the reference is computed on the CPU: threads that spin would take the time of the simulated GPU
-    command.args(names).env("INFERNO_METAL_SIM", device).env("OMP_WAIT_POLICY", "passive");
+    command.args(names).env("INFERNO_METAL_SIM", device);
     for (name, value) in settings {
         command.env(format!("INFERNO_METAL_SIM_{name}"), value);
     }

@@ -392,7 +392,7 @@ fn attention_that_only_a_later_context_asks_for_is_tested() {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "selftest::a_later_context", "--ignored", "--nocapture"]);
         command.env("INFERNO_METAL_SIM", "amd-rdna1").env("INFERNO_METAL_SIM_FAULTS", fault);
-        command.env("XDG_CACHE_HOME", cache.path()).env("OMP_WAIT_POLICY", "passive");
+        command.env("XDG_CACHE_HOME", cache.path());
         if let Some(kernels) = super::kernels() {
             command.env("INFERNO_METAL_SIM_CACHE", kernels);
         }

@@ -97,8 +97,6 @@ fn run(set: &str, from: usize, to: usize) -> Vec<(String, Verdict)> {
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "hostile::child", "--ignored", "--nocapture", "--test-threads=1"])
             .env(JOB, format!("{set} {next} {until}"))
-            // threads that spin while they wait slow each other down twentyfold where cores are shared
-            .env("OMP_WAIT_POLICY", "passive")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

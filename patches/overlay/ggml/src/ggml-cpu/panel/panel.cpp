@@ -163,6 +163,16 @@ struct product {
     }
 };
 
+// A matrix of few bytes and its few activations: what it takes to deal it out is a good part of what it takes to multiply,
+// so every thread quantises all of them for itself, needs no barrier, and has its panels beforehand.
+constexpr size_t  SMALL_MATRIX = 1 << 20;
+constexpr int64_t SMALL_INPUT  = 16384;
+
+bool is_small(const product & of) {
+    return of.kernels->block == 1 && of.n_rows() <= of.kernels->tokens && of.n_rows() * of.w->ne[0] <= SMALL_INPUT &&
+           matrix_bytes(of.w) <= SMALL_MATRIX;
+}
+
 // Below this, weights come from memory as fast as they are multiplied: each thread reads one stream of them.
 constexpr int64_t FEW_TOKENS = 16;
 
@@ -208,6 +218,14 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
             of.multiply(0, p0, p1, act, out, m, of.lent(params));
         }
     };
+
+    if (is_small(of)) {
+        acts += ith * n * of.act;
+        for (int64_t r = 0; r < n; ++r) {
+            of.quantise(r, acts + r * of.act);
+        }
+        return run(of.panels * ith / nth, of.panels * (ith + 1) / nth);
+    }
 
     // few rows are quantised in parts
     const int64_t tiles = of.w->ne[0] / panel_shape_of(of.w->type).k_step;
@@ -337,6 +355,8 @@ class traits : public ggml::cpu::tensor_traits {
         size = of.act_size();
         if (of.ids) {
             size += routes::bytes(of);
+        } else if (is_small(of)) {
+            size *= n_threads;
         }
         size += LINE + n_threads * of.scratch();
         return true;
