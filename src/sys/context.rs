@@ -328,6 +328,15 @@ impl Context {
         Ok(unsafe { slice::from_raw_parts(logits, len) })
     }
 
+    /// The logits of the last output, to be replaced by a test's own.
+    #[cfg(test)]
+    pub(crate) fn logits_mut(&mut self) -> Result<&mut [f32], Failure> {
+        let logits = self.logits(-1)?;
+        let (start, len) = (logits.as_ptr().cast_mut(), logits.len());
+        // SAFETY: llama.cpp hands out its row for writing (`float *`), and nothing else refers to it while self is borrowed.
+        Ok(unsafe { slice::from_raw_parts_mut(start, len) })
+    }
+
     /// The embedding of the i-th token of the last decode.
     pub(crate) fn embedding(&mut self, i: usize) -> Result<&[f32], Failure> {
         let ptr = self.usable()?;
