@@ -28,7 +28,7 @@ INLINE __m512 sums_of(const part_sums & part, int t) {
 
 // `unpack` writes the lines of unsigned bytes of each part.
 struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304;
 
     static INLINE void unpack(const uint8_t * w, uint8_t * out) {
         const __m512i b4 = _mm512_set1_epi8(0x0f), b4_8 = _mm512_set1_epi8((char) 0xf0);
@@ -43,7 +43,7 @@ struct q4_k {
         }
     }
 
-    static INLINE void scale(const uint8_t * w, const uint8_t *, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
+    static INLINE void scale(const uint8_t * w, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
         const __m512 sixteenth = _mm512_set1_ps(1.0f / 16);
         const packed_scales all = scales_of(w + 2048);
         __m512 s[8];
@@ -72,7 +72,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816;
 
     static INLINE void unpack(const uint8_t * w, uint8_t * out) {
         for (int j = 0; j < 4; ++j) {
@@ -85,7 +85,7 @@ struct q5_k {
         }
     }
 
-    static INLINE void scale(const uint8_t * w, const uint8_t *, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
+    static INLINE void scale(const uint8_t * w, const part_sums * x, const uint8_t * const * act, float (*c)[16]) {
         const packed_scales all = scales_of(w + 2560);
         __m512 s[8];
 #pragma GCC unroll 8
@@ -154,7 +154,7 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
                 multiply(a[0], row, s);
                 for (int i = 0; i < width; ++i) {
                     const uint8_t * w = panels + (p + i) * stride;
-                    Kernel::scale(w + b * Kernel::bytes, w + tiles * Kernel::bytes + b * Kernel::tail, s.sums[i], a, c[i] + g * GROUP);
+                    Kernel::scale(w + b * Kernel::bytes, s.sums[i], a, c[i] + g * GROUP);
                 }
             }
         }

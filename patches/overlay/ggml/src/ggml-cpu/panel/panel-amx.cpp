@@ -48,7 +48,7 @@ INLINE void unpack_4(__m512i v, __m512 scale, __m512 min, uint8_t * line) {
 }
 
 struct q4_k {
-    static constexpr int k_step = 256, bytes = 2304, tail = 0;
+    static constexpr int k_step = 256, bytes = 2304, head = 0;
 
     static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const __m512i       b4 = _mm512_set1_epi8(0x0f);
@@ -68,7 +68,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, bytes = 2816, tail = 0;
+    static constexpr int k_step = 256, bytes = 2816, head = 0;
 
     static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const packed_scales x = scales_of(w + 2560);
@@ -88,13 +88,13 @@ struct q5_k {
 };
 
 struct q6_k {
-    static constexpr int k_step = 256, bytes = 3328, tail = 32;
+    static constexpr int k_step = 256, bytes = 3328, head = 32;
 
     static INLINE void unpack(const uint8_t * w, const uint8_t * d, uint8_t * out) {
         const __m512 dw = halves(d);
         for (int g = 0; g < 16; ++g) {
-            const six_bits q = sixes_of(w + 192 * g);
-            const __m512   s = _mm512_mul_ps(dw, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 3072 + 16 * g)))));
+            const six_bits q = sixes_of(w + 256 + 192 * g);
+            const __m512   s = _mm512_mul_ps(dw, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 16 * g)))));
             const __m512   m = _mm512_mul_ps(s, _mm512_set1_ps(32));
 #pragma GCC unroll 4
             for (int i = 0; i < 4; ++i) {
@@ -105,7 +105,7 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, bytes = 288, tail = 0;
+    static constexpr int k_step = 32, bytes = 288, head = 0;
 
     static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const __m512i b4 = _mm512_set1_epi8(0x0f);
@@ -120,7 +120,7 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, bytes = 544, tail = 0;
+    static constexpr int k_step = 32, bytes = 544, head = 0;
 
     static INLINE void unpack(const uint8_t * w, const uint8_t *, uint8_t * out) {
         const __m512i sign = _mm512_set1_epi8((char) 0x80);
@@ -185,10 +185,10 @@ void products(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, 
             for (int g = 0; g < chunk; g += WIDTH) {
                 const int width = chunk - g < WIDTH ? chunk - g : WIDTH;
                 for (int i = 0; i < width; ++i) {
-                    const uint8_t * w = panels + (pc + g + i) * stride;
-                    const uint8_t * d = w + tiles * Kernel::bytes;
+                    const uint8_t * d = panels + (pc + g + i) * stride;
+                    const uint8_t * w = d + PANEL_LINES(tiles * Kernel::head);
                     for (int64_t b = k0 / Kernel::k_step; b * Kernel::k_step < k0 + depth; ++b) {
-                        Kernel::unpack(w + b * Kernel::bytes, d + b * Kernel::tail, s.weights[i] + (b * Kernel::k_step - k0) * 32);
+                        Kernel::unpack(w + b * Kernel::bytes, d + b * Kernel::head, s.weights[i] + (b * Kernel::k_step - k0) * 32);
                     }
                 }
                 // the second panel of an odd pair holds what was there before: its sums are not used

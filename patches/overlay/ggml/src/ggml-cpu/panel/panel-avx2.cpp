@@ -88,7 +88,7 @@ INLINE void add_with_mins(const uint8_t * s, const uint8_t * const * act, const 
 template <int T> constexpr int HALVES = T <= 2 ? 2 : 1;
 
 struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -155,7 +155,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -237,7 +237,7 @@ struct q5_k {
 };
 
 struct q6_k {
-    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, tail = 32, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, head = 32, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -252,9 +252,14 @@ struct q6_k {
                     sum[h][t] = _mm256_setzero_si256();
                 }
             }
+            if (first == 0) {
+                for (int i = 0; i < 4; ++i) {
+                    fetch(w + 64 * i, ahead);
+                }
+            }
 #pragma GCC unroll 2
             for (int g = 0; g < 16; ++g) {
-                const uint8_t * p = w + 192 * g + 32 * first;
+                const uint8_t * p = w + 256 + 192 * g + 32 * first;
                 if (first == 0) {
                     fetch(p, ahead);
                     fetch(p + 64, ahead);
@@ -267,7 +272,7 @@ struct q6_k {
                     const __m256i v3 = _mm256_or_si256(
                         _mm256_and_si256(_mm256_srli_epi16(l0, 6), b2),
                         _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), b2_4), _mm256_and_si256(_mm256_srli_epi16(l2, 2), b4_6)));
-                    const __m128i s8 = _mm_loadl_epi64((const __m128i *) (w + 3072 + 16 * g + 8 * (first + h)));
+                    const __m128i s8 = _mm_loadl_epi64((const __m128i *) (w + 16 * g + 8 * (first + h)));
                     const __m256i s = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(s8, s8));
 #pragma GCC unroll 4
                     for (int t = 0; t < T; ++t) {
@@ -278,11 +283,6 @@ struct q6_k {
                                                                  _mm256_maddubs_epi16(v3, lanes(a + 12))));
                         sum[h][t] = _mm256_add_epi32(sum[h][t], _mm256_madd_epi16(x, s));
                     }
-                }
-            }
-            if (first == 0) {
-                for (int i = 0; i < 4; ++i) {
-                    fetch(w + 3072 + 64 * i, ahead);
                 }
             }
 #pragma GCC unroll 2
@@ -299,7 +299,7 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -334,7 +334,7 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {

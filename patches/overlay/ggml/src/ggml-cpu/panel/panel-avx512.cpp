@@ -15,7 +15,7 @@ INLINE void fetch(const uint8_t * p, int ahead) {
 }
 
 struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0, group = 8;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, head = 0, group = 8;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -61,7 +61,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0, group = 8;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, head = 0, group = 8;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -109,7 +109,7 @@ struct q5_k {
 };
 
 struct q6_k {
-    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, tail = 32, group = 8;
+    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, head = 32, group = 8;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -118,14 +118,17 @@ struct q6_k {
         for (int t = 0; t < T; ++t) {
             sum[t] = _mm512_setzero_ps();
         }
+        for (int i = 0; i < 4; ++i) {
+            fetch(w + 64 * i, ahead);
+        }
 #pragma GCC unroll 2
         for (int g = 0; g < 16; ++g) {
-            const uint8_t * p = w + 192 * g;
+            const uint8_t * p = w + 256 + 192 * g;
             fetch(p, ahead);
             fetch(p + 64, ahead);
             fetch(p + 128, ahead);
             const six_bits q = sixes_of(p);
-            const __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 3072 + 16 * g))));
+            const __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w + 16 * g))));
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
                 const uint8_t * a = act[t] + 16 * g;
@@ -135,9 +138,6 @@ struct q6_k {
                 x = _mm512_dpbusd_epi32(x, q.v[3], lanes(a + 12));
                 sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(x), s, sum[t]);
             }
-        }
-        for (int i = 0; i < 4; ++i) {
-            fetch(w + 3072 + 64 * i, ahead);
         }
         const __m512 dw = halves(d);
 #pragma GCC unroll 8
@@ -149,7 +149,7 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, group = 8;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, head = 0, group = 8;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -179,7 +179,7 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, group = 8;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, head = 0, group = 8;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {

@@ -108,7 +108,7 @@ INLINE void add(float * c, int i, int32x4_t sum, float32x4_t both) {
 }
 
 struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, tail = 0, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -158,7 +158,7 @@ struct q4_k {
 };
 
 struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, tail = 0, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, head = 0, group = 4;
 
     // The fifth bits, one bit higher for each of the four lines, at bit 4: those of the low nibbles, or of the high ones
     static INLINE four_lines with_fifth(const four_lines & q, uint8x16_t f) {
@@ -218,7 +218,7 @@ struct q5_k {
 };
 
 struct q6_k {
-    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, tail = 32, group = 4;
+    static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, head = 32, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -226,8 +226,11 @@ struct q6_k {
         const uint8x16_t b6 = vdupq_n_u8(0x3f);
         for (int first = 0; first < 4; first += C) {
             int32x4_t sum[C][T] = {};
+            for (int i = 0; i < 4 && first == 0; ++i) {
+                fetch(w + 64 * i, ahead);
+            }
             for (int g = 0; g < 16; ++g) {
-                const uint8_t * p = w + 192 * g + 16 * first;
+                const uint8_t * p = w + 256 + 192 * g + 16 * first;
                 if (first == 0) {
                     fetch(p, ahead);
                     fetch(p + 64, ahead);
@@ -239,7 +242,7 @@ struct q6_k {
                     const uint8x16_t l3 = vorrq_u8(vshrq_n_u8(l0, 6), vorrq_u8(vshlq_n_u8(vshrq_n_u8(l1, 6), 2), vshlq_n_u8(vshrq_n_u8(l2, 6), 4)));
                     const four_lines q = { { vandq_u8(l0, b6), vandq_u8(l1, b6), vandq_u8(l2, b6), l3 } };
                     int32_t scales;
-                    memcpy(&scales, w + 3072 + 16 * g + 4 * (first + i), 4);
+                    memcpy(&scales, w + 16 * g + 4 * (first + i), 4);
                     const int32x4_t s = vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(scales)))));
 #pragma GCC unroll 4
                     for (int t = 0; t < T; ++t) {
@@ -247,9 +250,6 @@ struct q6_k {
                         sum[i][t] = vmlaq_s32(sum[i][t], x, s);
                     }
                 }
-            }
-            for (int i = 0; i < 4 && first == 0; ++i) {
-                fetch(w + 3072 + 64 * i, ahead);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < C; ++i) {
@@ -264,7 +264,7 @@ struct q6_k {
 };
 
 struct q4_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, tail = 0, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 288, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
@@ -286,7 +286,7 @@ struct q4_0 {
 };
 
 struct q8_0 {
-    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, tail = 0, group = 4;
+    static constexpr int k_step = 32, act_block = BLOCK_32, bytes = 544, head = 0, group = 4;
 
     template <int T>
     static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {

@@ -1,6 +1,6 @@
 // The loops around a kernel's tiles, the same for every instruction set.
 //
-// A kernel is a struct with `k_step`, `act_block` (bytes of a tile's activations), `bytes`, `tail`, `group` (the most
+// A kernel is a struct with `k_step`, `act_block` (bytes of a tile's activations), `bytes`, `head`, `group` (the most
 // tokens that it multiplies at once) and
 //   template <int T> static void tile(const uint8_t * w, const uint8_t * d, const uint8_t * const * act, float (*c)[16], int ahead)
 // which adds a tile's products with T rows of activations to c, and prefetches `ahead` bytes in front of w where that
@@ -13,11 +13,6 @@
 
 // Tokens that pass while a tile of weights stays in the first-level cache.
 #define PANEL_TOKENS 64
-
-// Read ahead of the stream of weights: less is late on a busy memory bus, more evicts what is not yet used.
-#ifndef PANEL_AHEAD
-#    define PANEL_AHEAD 3072
-#endif
 
 namespace {
 
@@ -50,14 +45,17 @@ void panel_mul(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows,
                const uint8_t * const * act, float * const * out, int n) {
     const int64_t tiles = k / Kernel::k_step;
     for (int64_t p = p0; p < p1; ++p) {
-        const uint8_t * w = panels + p * stride;
-        const uint8_t * d = w + tiles * Kernel::bytes;
+        const uint8_t * d = panels + p * stride;
+        const uint8_t * w = d + PANEL_LINES(tiles * Kernel::head);
+        for (int64_t i = 0; i < tiles * Kernel::head; i += 64) {
+            __builtin_prefetch(d + i);
+        }
         alignas(64) float c[PANEL_TOKENS][16];
         const uint8_t * a[PANEL_TOKENS];
         memset(c, 0, n * sizeof(c[0]));
         memcpy(a, act, n * sizeof(a[0]));
-        for (int64_t b = 0; b < tiles; ++b, w += Kernel::bytes, d += Kernel::tail) {
-            int ahead = PANEL_AHEAD;
+        for (int64_t b = 0; b < tiles; ++b, w += Kernel::bytes, d += Kernel::head) {
+            int ahead = panel_ahead;
             for (int t = 0; t < n; t += Kernel::group) {
                 const int group = n - t < Kernel::group ? n - t : Kernel::group;
                 panel_group<Kernel, Kernel::group>::run(group, w, d, a + t, c + t, ahead);

@@ -112,9 +112,9 @@ void pack(const block_q6_K & x, uint8_t * t, uint8_t * d, int row) {
     }
     for (int g = 0; g < 16; ++g) {
         for (int i = 0; i < 3; ++i) {
-            store(t + 192 * g + 64 * i + 4 * row, v[4 * g + i] | (v[4 * g + 3] >> 2 * i & B2) << 6);
+            store(t + 256 + 192 * g + 64 * i + 4 * row, v[4 * g + i] | (v[4 * g + 3] >> 2 * i & B2) << 6);
         }
-        t[3072 + 16 * g + row] = uint8_t(x.scales[g]);
+        t[16 * g + row] = uint8_t(x.scales[g]);
     }
     memcpy(d + 2 * row, &x.d, 2);
 }
@@ -125,11 +125,11 @@ void unpack(const uint8_t * t, const uint8_t * d, int row, block_q6_K & x) {
     uint32_t v[64] = {};
     for (int g = 0; g < 16; ++g) {
         for (int i = 0; i < 3; ++i) {
-            const uint32_t line = load(t + 192 * g + 64 * i + 4 * row);
+            const uint32_t line = load(t + 256 + 192 * g + 64 * i + 4 * row);
             v[4 * g + i] = line & B6;
             v[4 * g + 3] |= (line >> 6 & B2) << 2 * i;
         }
-        x.scales[g] = int8_t(t[3072 + 16 * g + row]);
+        x.scales[g] = int8_t(t[16 * g + row]);
     }
     for (int w = 0; w < 64; ++w) {
         const q6_place at = q6_place_of(w);
@@ -172,14 +172,15 @@ template <class Block> void pack_rows(enum ggml_type type, const void * rows, in
     static const Block zero = {};
     const panel_shape shape = panel_shape_of(type);
     const int64_t     tiles = k / shape.k_step;
-    uint8_t *         tail  = panel + tiles * shape.tile;
-    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, tail += shape.tail) {
+    uint8_t *         head  = panel;
+    panel += PANEL_LINES(tiles * shape.head);
+    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, head += shape.head) {
         const Block * x = static_cast<const Block *>(rows) + b;
         for (int row = first; row < last; ++row, x += tiles) {
-            pack(*x, panel, tail, row);
+            pack(*x, panel, head, row);
         }
         for (int row = last; row < end; ++row) {
-            pack(zero, panel, tail, row);
+            pack(zero, panel, head, row);
         }
     }
 }
@@ -187,11 +188,12 @@ template <class Block> void pack_rows(enum ggml_type type, const void * rows, in
 template <class Block> void unpack_rows(enum ggml_type type, const uint8_t * panel, int64_t k, void * rows, int first, int last) {
     const panel_shape shape = panel_shape_of(type);
     const int64_t     tiles = k / shape.k_step;
-    const uint8_t *   tail  = panel + tiles * shape.tile;
-    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, tail += shape.tail) {
+    const uint8_t *   head  = panel;
+    panel += PANEL_LINES(tiles * shape.head);
+    for (int64_t b = 0; b < tiles; ++b, panel += shape.tile, head += shape.head) {
         Block * x = static_cast<Block *>(rows) + b;
         for (int row = first; row < last; ++row, x += tiles) {
-            unpack(panel, tail, row, *x);
+            unpack(panel, head, row, *x);
         }
     }
 }
