@@ -13,6 +13,8 @@ struct vector {
     static constexpr int lanes = 8, vectors = 2;
 
     static INLINE type load(const float * p) { return _mm256_loadu_ps(p); }
+    static INLINE type load_from(const float * p) { return load(p); }
+    static INLINE type load_from(const uint16_t * p) { return halves((const char *) p); }
     static INLINE void store(float * p, type v) { _mm256_storeu_ps(p, v); }
     static INLINE type halves(const char * p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) p)); }
     static INLINE type all(float v) { return _mm256_set1_ps(v); }
@@ -42,11 +44,11 @@ struct vector {
     }
 
     // 8 rows of 8 to as many columns
-    static INLINE void transpose(const float * from, size_t from_stride, float * to, size_t to_stride) {
+    template <class From> static INLINE void transpose(const From * const * rows, int column, float * to, size_t to_stride) {
         __m256 a[8], b[8];
 #pragma GCC unroll 8
         for (int i = 0; i < 8; ++i) {
-            a[i] = load(from + i * from_stride);
+            a[i] = load_from(rows[i] + column);
         }
 #pragma GCC unroll 4
         for (int i = 0; i < 8; i += 2) {
@@ -70,7 +72,7 @@ struct vector {
 
 }  // namespace
 
-const attention_kernels attention_kernels_avx2 = { "AVX2", run_attention<vector> };
+const attention_kernels attention_kernels_avx2 = { "AVX2", run_attention<vector>, finish_attention<vector> };
 
 #else
 const attention_kernels attention_kernels_avx2 = {};

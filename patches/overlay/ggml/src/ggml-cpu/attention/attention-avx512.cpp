@@ -13,6 +13,8 @@ struct vector {
     static constexpr int lanes = 16, vectors = 4;
 
     static INLINE type load(const float * p) { return _mm512_loadu_ps(p); }
+    static INLINE type load_from(const float * p) { return load(p); }
+    static INLINE type load_from(const uint16_t * p) { return halves((const char *) p); }
     static INLINE void store(float * p, type v) { _mm512_storeu_ps(p, v); }
     static INLINE type halves(const char * p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) p)); }
     static INLINE type all(float v) { return _mm512_set1_ps(v); }
@@ -33,11 +35,11 @@ struct vector {
     static INLINE float largest(type v) { return _mm512_reduce_max_ps(v); }
 
     // 16 rows of 16 to as many columns: pairs, quarters, halves of the vectors change places
-    static INLINE void transpose(const float * from, size_t from_stride, float * to, size_t to_stride) {
+    template <class From> static INLINE void transpose(const From * const * rows, int column, float * to, size_t to_stride) {
         __m512 a[16], b[16];
 #pragma GCC unroll 16
         for (int i = 0; i < 16; ++i) {
-            a[i] = load(from + i * from_stride);
+            a[i] = load_from(rows[i] + column);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < 16; i += 2) {
@@ -66,7 +68,7 @@ struct vector {
 
 }  // namespace
 
-const attention_kernels attention_kernels_avx512 = { "AVX512", run_attention<vector> };
+const attention_kernels attention_kernels_avx512 = { "AVX512", run_attention<vector>, finish_attention<vector> };
 
 #else
 const attention_kernels attention_kernels_avx512 = {};

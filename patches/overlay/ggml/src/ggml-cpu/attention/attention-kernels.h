@@ -15,6 +15,9 @@
 #define ATTENTION_GROUP 6
 // Keys that are read at once
 #define ATTENTION_KEYS 64
+// Keys of a part, when the keys of one query are gathered. Its sums are made by themselves and then added in the parts' order: so
+// that threads may share the keys of a query, and the result does not depend on whether they do
+#define ATTENTION_PART 256
 
 enum attention_type { ATTENTION_F16, ATTENTION_F32, ATTENTION_OTHER };
 
@@ -31,6 +34,10 @@ struct attention_task {
     struct attention_cells keys, values;
     int64_t                n_keys;
     int                    queries, heads;
+    // For one query: only the keys that it may see are gathered into tiles, so that it does not matter where they stand. Of their
+    // parts this task computes one slice.
+    bool                   gathered;
+    int                    slice, slices;
     // pointers are to the first query and head, strides in bytes
     const char *  q;
     size_t        q_query, q_head;
@@ -42,7 +49,13 @@ struct attention_task {
     const float * sinks;        // of each head; may be null
     float         scale;
     float         softcap;      // 0 for none
+    // Where the sums of each gathered part go, for `finish`: those of part p begin p * part_stride behind. Null: `run` finishes.
+    float *       sums;
+    size_t        part_stride;
 };
+
+// The sums of a row: the largest score, and of all e^(score - largest) the sum and the sum of values multiplied by it.
+#define ATTENTION_SUMS(width) (2 + (width))
 
 // What a thread lends.
 struct attention_scratch {
@@ -52,6 +65,7 @@ struct attention_scratch {
     float q[ATTENTION_ROWS][ATTENTION_WIDTH];         // `width` apart, as is `out`
     float out[ATTENTION_ROWS][ATTENTION_WIDTH];
     float most[ATTENTION_ROWS], sum[ATTENTION_ROWS];
+    float all[ATTENTION_ROWS][ATTENTION_SUMS(ATTENTION_WIDTH)];    // the parts so far
     float weights[ATTENTION_GROUP][ATTENTION_KEYS];
 };
 
@@ -59,6 +73,8 @@ struct attention_kernels {
     const char * name;
     // borrows attention_scratch, 64 bytes of which begin a line: not thread_local, which is carved from every thread's stack
     void (*run)(const struct attention_task * task, struct attention_scratch * scratch);
+    // the results from the sums of all parts
+    void (*finish)(const struct attention_task * task, struct attention_scratch * scratch);
 };
 
 // Without a name where the compiler does not know the instructions; x86-64 only.

@@ -1,4 +1,4 @@
-// Attention over a prompt with kernels of the CPU's instruction set, in place of ggml's tiles.
+// Attention with kernels of the CPU's instruction set, in place of ggml's.
 #pragma once
 
 #include <stdbool.h>
