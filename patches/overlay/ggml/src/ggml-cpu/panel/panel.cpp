@@ -25,7 +25,11 @@
 namespace {
 
 constexpr size_t LINE = 64;
+#if defined(__linux__)
+// Pages of 64 KiB, which some aarch64 systems have, are multiples of smaller ones.
+constexpr size_t PAGE = 64 << 10;
 constexpr size_t HUGE_PAGE = 2 << 20;
+#endif
 
 // The fastest kernels of this CPU for so many tokens.
 const panel_kernels * kernels_for(int64_t tokens) {
@@ -400,8 +404,41 @@ class buffer_type : public ggml::cpu::extra_buffer_type {
 
 // --- the buffer
 
+#if defined(__linux__)
+// Pages of the system's, from which a heap would keep some when the model is gone; from where a huge one begins, as they leave fewer
+// entries of the translation cache to look for: a stream of weights goes through each once.
+void * allocate(size_t size) {
+    const size_t    pages = GGML_PAD(std::max<size_t>(size, 1), PAGE);
+    uint8_t * const all = static_cast<uint8_t *>(mmap(nullptr, pages + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (all == MAP_FAILED) {
+        return nullptr;
+    }
+    const size_t before = GGML_PAD(reinterpret_cast<uintptr_t>(all), HUGE_PAGE) - reinterpret_cast<uintptr_t>(all);
+    if (before > 0) {
+        munmap(all, before);
+    }
+    munmap(all + before + pages, HUGE_PAGE - before);
+    // a wish: where the system refuses it, small pages serve
+    (void) madvise(all + before, pages, MADV_HUGEPAGE);
+    return all + before;
+}
+
+void release(void * data, size_t size) {
+    munmap(data, GGML_PAD(std::max<size_t>(size, 1), PAGE));
+}
+#else
+void * allocate(size_t size) {
+    void * data = nullptr;
+    return posix_memalign(&data, LINE, std::max<size_t>(size, 1)) == 0 ? data : nullptr;
+}
+
+void release(void * data, size_t) {
+    free(data);
+}
+#endif
+
 void buffer_free(ggml_backend_buffer_t buffer) {
-    free(buffer->context);
+    release(buffer->context, buffer->size);
 }
 
 void * buffer_base(ggml_backend_buffer_t buffer) {
@@ -445,19 +482,11 @@ const char * type_name(ggml_backend_buffer_type_t) {
 }
 
 ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t buft, size_t size) {
-    // fewer entries of the translation cache, which a stream of weights goes through once
-    const bool huge = size >= HUGE_PAGE;
-    void *     data = nullptr;
-    if (posix_memalign(&data, huge ? HUGE_PAGE : LINE, GGML_PAD(std::max<size_t>(size, 1), LINE)) != 0) {
+    void * data = allocate(size);
+    if (!data) {
         GGML_LOG_ERROR("%s: failed to allocate %zu bytes\n", __func__, size);
         return nullptr;
     }
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (huge) {
-        // a wish: where the system refuses it, small pages serve
-        (void) madvise(data, size, MADV_HUGEPAGE);
-    }
-#endif
     return ggml_backend_buffer_init(buft, buffer_interface, data, size);
 }
 
