@@ -54,7 +54,7 @@ class Server:
             self.port = int(self.url.rsplit(":", 1)[1])
             if wait:
                 self.wait_for(wait)
-        except AssertionError:
+        except BaseException:
             self.__exit__()
             raise
 
@@ -73,7 +73,11 @@ class Server:
         def reached():
             if self.process.poll() is not None:
                 raise AssertionError(f"it ended with {self.process.returncode}: {self.logged()}")
-            return self.get("/health").json["status"] == status
+            try:
+                return self.get("/health").json["status"] == status
+            except ConnectionError:
+                # it was ending while it was asked
+                raise AssertionError(f"it ended with {self.ended()}: {self.logged()}") from None
         wait_until(reached, status)
 
     def request(self, method, path, body=None, headers=()):
