@@ -44,6 +44,7 @@ template <class Kernel>
 void panel_mul(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
                const uint8_t * const * act, float * const * out, int n) {
     const int64_t tiles = k / Kernel::k_step;
+    const int far = n > 1 ? PANEL_AHEAD : panel_ahead_of_one;
     for (int64_t p = p0; p < p1; ++p) {
         const uint8_t * d = panels + p * stride;
         const uint8_t * w = d + PANEL_LINES(tiles * Kernel::head);
@@ -55,7 +56,7 @@ void panel_mul(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows,
         memset(c, 0, n * sizeof(c[0]));
         memcpy(a, act, n * sizeof(a[0]));
         for (int64_t b = 0; b < tiles; ++b, w += Kernel::bytes, d += Kernel::head) {
-            int ahead = panel_ahead;
+            int ahead = far;
             for (int t = 0; t < n; t += Kernel::group) {
                 const int group = n - t < Kernel::group ? n - t : Kernel::group;
                 panel_group<Kernel, Kernel::group>::run(group, w, d, a + t, c + t, ahead);
