@@ -208,7 +208,8 @@ fn by_operation(verdict: &Verdict, short: bool) -> Vec<(&str, String)> {
             return "left to the CPU".into();
         }
         let worst = checks.iter().filter_map(|c| c.error).fold(0.0, f64::max);
-        format!("right, {} checks, error at most {worst:.1e}", checks.len())
+        let s = if checks.len() == 1 { "" } else { "s" };
+        format!("right, {} check{s}, error at most {worst:.1e}", checks.len())
     };
     all.iter()
         .filter(|(_, checks)| !short || !checks.iter().all(|c| c.finding == Finding::Right))

@@ -65,7 +65,7 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
     };
     let first = batching(settings.model()?);
     // before the address is told: what cannot be served is known now
-    first.check().map_err(Failure::model)?;
+    first.check().map_err(|error| Failure::model(settings.loaded.placed(error)))?;
     let mut entries = vec![ModelEntry::new(name, first)];
     let mut paths = vec![config.model.path.as_ref()];
     entries[0].aliases.extend(config.server.aliases.iter().cloned());

@@ -102,6 +102,18 @@ impl Loaded {
             })
             .collect()
     }
+
+    /// Tells the place of a setting that turned out to be wrong only when it was used: an [`Error::InvalidRequest`] about a
+    /// field that a file or a variable set becomes an [`Error::Config`]. Other errors stay as they are.
+    #[must_use]
+    pub fn placed(&self, error: Error) -> Error {
+        let Error::InvalidRequest { field, what } = error else { return error };
+        let made = |key: &Key| matches!(self.layers.origin(*key), Origin::File { .. } | Origin::Variable(_));
+        match keys::all().find(|key| key.1 == field && made(key)) {
+            Some(key) => wrong(&self.layers.origin(key).to_string(), &keys::dotted(key), what),
+            None => Error::InvalidRequest { field, what },
+        }
+    }
 }
 
 /// Reads all sources; `os` is as in [`std::env::consts::OS`].
@@ -595,6 +607,24 @@ mod tests {
             "INFERNO_SAMPLING_TEMPRATURE: variable: no setting has this name, did you mean INFERNO_SAMPLING_TEMPERATURE?"
         );
         assert_eq!(error_of_variable("INFERNO_X", ""), "INFERNO_X: variable: no setting has this name");
+    }
+
+    #[test]
+    fn what_is_found_wrong_later_has_its_place() {
+        let loaded = Place::new().local("[backend_config]\n\ndevice = \"GPU9\"").load().unwrap();
+        let text = |field| loaded.placed(Error::request(field, "there is none")).to_string();
+        assert!(
+            text("device").ends_with(".inferno.toml:3: backend_config.device: there is none"),
+            "{}",
+            text("device")
+        );
+        // a default and what is no setting have no place
+        assert_eq!(text("threads"), Error::request("threads", "there is none").to_string());
+        assert_eq!(text("prompt"), Error::request("prompt", "there is none").to_string());
+        let by_variable =
+            Place::new().load_with(&[("INFERNO_BACKEND_DEVICE", "GPU9")], &Overrides::default());
+        let error = by_variable.unwrap().placed(Error::request("device", "there is none")).to_string();
+        assert_eq!(error, "INFERNO_BACKEND_DEVICE: backend_config.device: there is none");
     }
 
     #[test]

@@ -465,6 +465,7 @@ fn options_that_make_no_sense_are_named() {
     let place = Place::new();
     place.file("unknown.toml", "[backend_config]\ncontext_sise = 512\n");
     place.file("broken.toml", "[backend_config\n");
+    place.file("device.toml", "[backend_config]\ndevice = \"GPU9\"\n");
     for (arguments, words) in [
         (&["-c", "0"][..], &["--context-size", "0 is outside 1 to"][..]),
         (&["-c", "1"], &["--context-size", "1 is too few"]),
@@ -494,6 +495,10 @@ fn options_that_make_no_sense_are_named() {
         (&["--config", "unknown.toml"], &["unknown.toml:2", "context_sise", "did you mean", "context_size"]),
         (&["--config", "broken.toml"], &["broken.toml:1"]),
         (&["--config", "missing.toml"], &["missing.toml"]),
+        (
+            &["--config", "device.toml"],
+            &["device.toml:2: backend_config.device: there is no \"GPU9\"", "auto, CPU"],
+        ),
     ] {
         let outcome = place.run(&[&["run", "-q", "x"], arguments].concat());
         match words {
