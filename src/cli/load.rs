@@ -23,7 +23,7 @@ pub(crate) async fn load(settings: &Settings, interrupt: &Interrupt) -> Result<M
     let mut reports = true;
     let model = loop {
         tokio::select! {
-            model = &mut loading => break model.map_err(|error| Failure::model(settings.loaded.placed(error)))?,
+            model = &mut loading => break model.map_err(|error| settings.failed(error))?,
             event = progress.next_event(), if reports => match event {
                 Some(LoadEvent::Progress(fraction)) => waiting.done(fraction),
                 Some(_) => {}

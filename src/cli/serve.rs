@@ -40,7 +40,9 @@ fn run(settings: &Settings) -> Result<(), Failure> {
     runtime()?.block_on(async {
         // before the address is told: who knows it may already want the end
         let end = end()?;
-        let server = Server::bind(&settings.loaded.config, registry).await?;
+        let server = Server::bind(&settings.loaded.config, registry)
+            .await
+            .map_err(|error| settings.loaded.placed(error))?;
         let url = format!("http://{}", server.address());
         output::line(&url)?;
         if !settings.quiet {
@@ -48,7 +50,7 @@ fn run(settings: &Settings) -> Result<(), Failure> {
                 "inferno: {url} serves OpenAI's interface, and a page to look at; Ctrl-C ends it"
             ));
         }
-        server.run(end).await.map_err(Failure::model)
+        server.run(end).await.map_err(|error| settings.failed(error))
     })
 }
 
@@ -65,7 +67,7 @@ fn registry(settings: &Settings) -> Result<Registry, Failure> {
     };
     let first = batching(settings.model()?);
     // before the address is told: what cannot be served is known now
-    first.check().map_err(|error| Failure::model(settings.loaded.placed(error)))?;
+    first.check().map_err(|error| settings.failed(error))?;
     let mut entries = vec![ModelEntry::new(name, first)];
     let mut paths = vec![config.model.path.as_ref()];
     entries[0].aliases.extend(config.server.aliases.iter().cloned());

@@ -1,7 +1,7 @@
 //! What the settings of all sources mean to the library.
 
 use super::{args::GlobalArgs, failure::Failure};
-use inferno::{ContextOptions, Engine, LoadedModel, Model, ModelBuilder, SampleOptions, config};
+use inferno::{ContextOptions, Engine, Error, LoadedModel, Model, ModelBuilder, SampleOptions, config};
 use std::{env, io, path::Path};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -68,6 +68,11 @@ impl Settings {
             config::LogFormat::Json => registry.with(layer.json()).try_init(),
         };
         started.map_err(|e| Failure::runtime(format!("cannot log: {e}")))
+    }
+
+    /// An error while a model was opened or loaded as these settings say.
+    pub(crate) fn failed(&self, error: Error) -> Failure {
+        Failure::model(self.loaded.placed(error))
     }
 
     /// Whether the built-in model is used.

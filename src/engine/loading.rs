@@ -98,13 +98,15 @@ impl ModelBuilder {
         Ok(gguf.tensor_bytes() + self.context.cache_bytes(&gguf, cells).unwrap_or(0))
     }
 
-    /// Checks the settings, against each other and the file's header. Nothing is loaded; a load begins with this.
+    /// Checks the settings, against each other, the file's header and the devices of this machine. Nothing is loaded; a load
+    /// begins with this.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] naming the setting; [`Error::Io`] and [`Error::InvalidGguf`] where the header cannot be
     /// read.
     pub fn check(&self) -> Result<()> {
         self.context.validate()?;
+        self.load.device.names()?;
         if let Some(batching) = &self.batching {
             batching.validate()?;
             batching.check_context(self.context_by(&self.header()?))?;

@@ -323,15 +323,20 @@ class End(unittest.TestCase):
     def test_settings_that_cannot_work_are_told_before_the_address(self):
         for flags, code, words in [(["--kv-cells", 3], 2, "kv-cells: 3 is less than one request's context, which holds 2048"),
                                    (["--kv-cells", 3, "--max-sequences", 9], 2, "kv_cells: 3 is less than max_sequences"),
-                                   (["--model", "/nowhere/model.gguf"], 3, "/nowhere/model.gguf")]:
+                                   (["--model", "/nowhere/model.gguf"], 3, "/nowhere/model.gguf"),
+                                   (["--device", "GPU9"], 2, "--device: there is no \"GPU9\"")]:
             with self.assertRaisesRegex(AssertionError, f"it ended with {code}: .*{words}"):
                 Server(*flags, wait=None)
+        for name, value, words in [("BACKEND_DEVICE", "GPU9", "backend_config.device: there is no"),
+                                   ("SERVER_HOST", "0.0.0.0", "server.host: 0.0.0.0 can be reached by other machines")]:
+            with self.assertRaisesRegex(AssertionError, f"it ended with 2: .*INFERNO_{name}: {words}"):
+                Server(wait=None, env={f"INFERNO_{name}": value})
 
     def test_a_port_that_is_taken(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            with self.assertRaisesRegex(AssertionError, "Address already in use"):
+            with self.assertRaisesRegex(AssertionError, "it ended with 1: .*Address already in use"):
                 Server(port=taken.getsockname()[1])
 
 
