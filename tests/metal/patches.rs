@@ -110,7 +110,8 @@ fn every_plan_computes_the_same() {
     passes("amd-rdna1", &[("FAULTS", "no-copy-alignment")], &["plans"]);
 }
 
-// metal-fa-vec-stays-inside-its-threadgroup-memory, metal-fa-vec-reads-p-before-it-is-reused
+// metal-fa-vec-stays-inside-its-threadgroup-memory, metal-fa-vec-reads-p-before-it-is-reused,
+// metal-fa-vec-keeps-sums-in-registers, metal-fa-vec-reads-indices-before-the-next-ones
 
 #[test]
 fn flash_attention_vec_stays_inside_its_threadgroup_memory() {
@@ -121,6 +122,22 @@ fn flash_attention_vec_stays_inside_its_threadgroup_memory() {
 fn flash_attention_vec_needs_no_lockstep() {
     for seed in ["1", "2", "3"] {
         passes("apple-m1", &[("MODE", "free"), ("SEED", seed)], &["attention_vec"]);
+    }
+}
+
+#[test]
+fn flash_attention_vec_merges_simdgroups_without_lockstep() {
+    for device in ["apple-m1", "amd-gcn4"] {
+        for seed in ["1", "2", "3"] {
+            passes(device, &[("MODE", "free"), ("SEED", seed)], &["attention_vec_long"]);
+        }
+    }
+}
+
+#[test]
+fn flash_attention_vec_reads_indices_without_lockstep() {
+    for seed in ["1", "2", "3"] {
+        passes("apple-m1", &[("MODE", "free"), ("SEED", seed)], &["attention_vec_listed"]);
     }
 }
 

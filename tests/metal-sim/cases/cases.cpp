@@ -118,6 +118,7 @@ struct Attention {
     float max_bias = 0, softcap = 0;
     bool sinks = false;
     std::function<bool(int64_t query, int64_t item)> visible; // which cache items a query sees; none: no mask
+    int most_visible = 0; // what the operation is told about the number of these; 0: nothing
 };
 
 // With ALiBi an entry is a distance, so that the slopes have something to multiply.
@@ -142,6 +143,9 @@ static Build build_of(const Attention & a) {
             mask = m.input(GGML_TYPE_F16, {a.cache, a.queries}, values);
         }
         auto * out = ggml_flash_attn_ext(m.context, q, k, v, mask, 1.0f / std::sqrt((float) a.dk), a.max_bias, a.softcap);
+        if (a.most_visible > 0) {
+            ggml_flash_attn_ext_set_n_kv_max(out, a.most_visible);
+        }
         if (a.sinks) {
             ggml_flash_attn_ext_add_sinks(out, m.input(GGML_TYPE_F32, {a.heads}, normal(a.heads, 1.0f, 4)));
         }
@@ -226,6 +230,29 @@ static bool attention_vec() {
         passed &= with_vec_layout(1, items, [&] {
             return attends("heads of 128, " + std::to_string(items) + " cache items per simdgroup", {});
         });
+    }
+    return passed;
+}
+
+// Caches for which a threadgroup has two simdgroups and four, which then merge what they have.
+static bool attention_vec_long() {
+    bool passed = true;
+    for (int64_t cache : {4096, 8200}) {
+        passed &= attends("cache " + std::to_string(cache), {.dk = 64, .dv = 64, .cache = cache});
+    }
+    return passed;
+}
+
+// Masks of which the operation is told that they leave half of the cache at most: it goes by a list of what is left, for
+// few queries in 32 threadgroups, for many in one, and in both cases a simdgroup reads several blocks of the list.
+static bool attention_vec_listed() {
+    bool passed = true;
+    for (const auto & [queries, cache] : {std::pair<int64_t, int64_t>{2, 4352}, {33, 1024}}) {
+        passed &= attends("queries " + std::to_string(queries),
+                          {.cache = cache,
+                           .queries = queries,
+                           .visible = [](int64_t q, int64_t i) { return (q + i) % 2 == 0; },
+                           .most_visible = (int) cache / 2});
     }
     return passed;
 }
@@ -775,6 +802,8 @@ static const std::map<std::string, bool (*)()> cases = {
     {"memset_range", memset_range},
     {"plans", plans},
     {"attention_vec", attention_vec},
+    {"attention_vec_long", attention_vec_long},
+    {"attention_vec_listed", attention_vec_listed},
     {"attention_no_mask", attention_no_mask},
     {"attention_masks", attention_masks},
     {"attention_one", attention_one},
