@@ -10,10 +10,12 @@
 use crate::pin::Pin;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
+use tinyjson::JsonValue;
 
 pub(crate) fn find(pin: &Pin, here: &Path, out: &Path) -> Result<PathBuf, String> {
     for name in ["INFERNO_LLAMA_CPP_DIR", "CARGO_HOME"] {
@@ -117,17 +119,25 @@ fn metadata(dir: &Path, extra: &[&str], name: &str, version: &str) -> Result<Pat
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let json: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}\n"))?;
-    json["packages"]
-        .as_array()
+    let json: JsonValue =
+        String::from_utf8_lossy(&output.stdout).parse().map_err(|e| format!("cargo metadata: {e}\n"))?;
+    member(&json, "packages")
+        .and_then(|packages| packages.get::<Vec<JsonValue>>())
         .into_iter()
         .flatten()
-        .find(|p| p["name"] == name && p["version"] == version)
-        .and_then(|p| Path::new(p["manifest_path"].as_str()?).parent())
+        .find(|p| text(p, "name") == Some(name) && text(p, "version") == Some(version))
+        .and_then(|p| Path::new(text(p, "manifest_path")?).parent())
         .filter(|dir| is_tree(&dir.join("llama.cpp")))
         .map(Path::to_path_buf)
         .ok_or_else(|| format!("cargo metadata does not list {name} {version}\n"))
+}
+
+fn member<'a>(object: &'a JsonValue, name: &str) -> Option<&'a JsonValue> {
+    object.get::<HashMap<String, JsonValue>>()?.get(name)
+}
+
+fn text<'a>(object: &'a JsonValue, name: &str) -> Option<&'a str> {
+    member(object, name)?.get::<String>().map(String::as_str)
 }
 
 /// Compares with the pinned checksum in the form that the place offers: the vendored package's checksum file, or the
@@ -139,10 +149,9 @@ fn verify(pin: &Pin, package: &Path) -> Result<(), String> {
         Err(format!("{}: checksum {got}, the pin says {expected}: not the pinned llama.cpp", what.display()))
     };
     let vendored = package.join(".cargo-checksum.json");
-    if let Ok(text) = fs::read_to_string(&vendored) {
-        let json: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| format!("{}: {e}", vendored.display()))?;
-        return match json["package"].as_str() {
+    if let Ok(checksums) = fs::read_to_string(&vendored) {
+        let json: JsonValue = checksums.parse().map_err(|e| format!("{}: {e}", vendored.display()))?;
+        return match text(&json, "package") {
             Some(sum) if sum != expected => mismatch(&vendored, sum),
             _ => Ok(()),
         };

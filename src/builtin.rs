@@ -1,7 +1,7 @@
 //! The model that is built into the crate, so that everything can be tried at once.
 
 /// The GGUF file.
-pub(crate) const MODEL: &[u8] = include_bytes!("../models/spark-7m-q8_0.gguf");
+pub(crate) static MODEL: &[u8] = include_bytes!("../models/spark-7m-q8_0.gguf");
 
 /// Stands for its path.
 pub(crate) const NAME: &str = "(built-in model spark)";
