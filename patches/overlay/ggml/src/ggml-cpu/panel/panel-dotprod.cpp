@@ -107,58 +107,11 @@ INLINE void add(float * c, int i, int32x4_t sum, float32x4_t both) {
     vst1q_f32(c + 4 * i, vfmaq_f32(vld1q_f32(c + 4 * i), vcvtq_f32_s32(sum), both));
 }
 
-struct q4_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2304, head = 0, group = 4;
-
-    template <int T>
-    static INLINE void tile(const uint8_t * w, const uint8_t *, const uint8_t * const * act, float (*c)[16], int ahead) {
-        constexpr int C = COLUMNS<T>;
-        for (int first = 0; first < 4; first += C) {
-            int32x4_t sum[C][T] = {};
-            for (int j = 0; j < 4; ++j) {
-                const uint8_t * p = w + 512 * j + 16 * first;
-                int32x4_t lo[C][T] = {}, hi[C][T] = {};
-#pragma GCC unroll 2
-                for (int u = 0; u < 2; ++u) {
-                    if (first == 0) {
-                        for (int i = 0; i < 4; ++i) {
-                            fetch(p + 256 * u + 64 * i, ahead);
-                        }
-                    }
-#pragma GCC unroll 4
-                    for (int i = 0; i < C; ++i) {
-                        const four_lines q = lines(p + 256 * u + 16 * i), l = low_of(q), h = high_of(q);
-#pragma GCC unroll 4
-                        for (int t = 0; t < T; ++t) {
-                            const uint8_t * a = act[t] + 64 * j + 16 * u;
-                            lo[i][t] = dot(lo[i][t], l, activations(a));
-                            hi[i][t] = dot(hi[i][t], h, activations(a + 32));
-                        }
-                    }
-                }
-#pragma GCC unroll 4
-                for (int i = 0; i < C; ++i) {
-                    const uint8x16_t s = vandq_u8(load(w + 2048 + 64 * (j / 2) + 16 * (first + i)), vdupq_n_u8(0x3f));
-                    const int32x4_t s0 = byte_of_lanes(s, 2 * j % 4), s1 = byte_of_lanes(s, 2 * j % 4 + 1);
-#pragma GCC unroll 4
-                    for (int t = 0; t < T; ++t) {
-                        sum[i][t] = vmlaq_s32(vmlaq_s32(sum[i][t], lo[i][t], s0), hi[i][t], s1);
-                    }
-                }
-            }
-            for (int i = 0; i < 4 && first == 0; ++i) {
-                fetch(w + 2048 + 64 * i, ahead);
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < C; ++i) {
-                add_with_mins<T>(w + 2048, act, sum[i], first + i, c);
-            }
-        }
-    }
-};
-
-struct q5_k {
-    static constexpr int k_step = 256, act_block = BLOCK_MIN, bytes = 2816, head = 0, group = 4;
+// Q4_K, and with fifth bits Q5_K, which has them in two lines behind each eight of nibbles
+template <bool FIFTH> struct nibbles_with_mins {
+    static constexpr int k_step = 256, act_block = BLOCK_MIN, head = 0, group = 4;
+    static constexpr int quarter = FIFTH ? 640 : 512; // bytes of 64 values of k
+    static constexpr int bytes = 4 * quarter + 256;
 
     // The fifth bits, one bit higher for each of the four lines, at bit 4: those of the low nibbles, or of the high ones
     static INLINE four_lines with_fifth(const four_lines & q, uint8x16_t f) {
@@ -173,7 +126,7 @@ struct q5_k {
         for (int first = 0; first < 4; first += C) {
             int32x4_t sum[C][T] = {};
             for (int j = 0; j < 4; ++j) {
-                const uint8_t * p = w + 640 * j + 16 * first;
+                const uint8_t * p = w + quarter * j + 16 * first;
                 int32x4_t lo[C][T] = {}, hi[C][T] = {};
 #pragma GCC unroll 2
                 for (int u = 0; u < 2; ++u) {
@@ -181,13 +134,19 @@ struct q5_k {
                         for (int i = 0; i < 4; ++i) {
                             fetch(p + 256 * u + 64 * i, ahead);
                         }
-                        fetch(p + 512 + 64 * u, ahead);
+                        if (FIFTH) {
+                            fetch(p + 512 + 64 * u, ahead);
+                        }
                     }
 #pragma GCC unroll 4
                     for (int i = 0; i < C; ++i) {
                         const four_lines q = lines(p + 256 * u + 16 * i);
-                        const uint8x16_t f = load(p + 512 + 64 * u + 16 * i);
-                        const four_lines l = with_fifth(low_of(q), f), h = with_fifth(high_of(q), vshrq_n_u8(f, 1));
+                        four_lines l = low_of(q), h = high_of(q);
+                        if (FIFTH) {
+                            const uint8x16_t f = load(p + 512 + 64 * u + 16 * i);
+                            l = with_fifth(l, f);
+                            h = with_fifth(h, vshrq_n_u8(f, 1));
+                        }
 #pragma GCC unroll 4
                         for (int t = 0; t < T; ++t) {
                             const uint8_t * a = act[t] + 64 * j + 16 * u;
@@ -198,7 +157,7 @@ struct q5_k {
                 }
 #pragma GCC unroll 4
                 for (int i = 0; i < C; ++i) {
-                    const uint8x16_t s = vandq_u8(load(w + 2560 + 64 * (j / 2) + 16 * (first + i)), vdupq_n_u8(0x3f));
+                    const uint8x16_t s = vandq_u8(load(w + 4 * quarter + 64 * (j / 2) + 16 * (first + i)), vdupq_n_u8(0x3f));
                     const int32x4_t s0 = byte_of_lanes(s, 2 * j % 4), s1 = byte_of_lanes(s, 2 * j % 4 + 1);
 #pragma GCC unroll 4
                     for (int t = 0; t < T; ++t) {
@@ -207,15 +166,18 @@ struct q5_k {
                 }
             }
             for (int i = 0; i < 4 && first == 0; ++i) {
-                fetch(w + 2560 + 64 * i, ahead);
+                fetch(w + 4 * quarter + 64 * i, ahead);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < C; ++i) {
-                add_with_mins<T>(w + 2560, act, sum[i], first + i, c);
+                add_with_mins<T>(w + 4 * quarter, act, sum[i], first + i, c);
             }
         }
     }
 };
+
+using q4_k = nibbles_with_mins<false>;
+using q5_k = nibbles_with_mins<true>;
 
 struct q6_k {
     static constexpr int k_step = 256, act_block = BLOCK_Q6, bytes = 3328, head = 32, group = 4;
