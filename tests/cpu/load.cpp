@@ -20,7 +20,7 @@ const panel_kernels * const * panel_kernels_of_this_cpu(void) {
     static const panel_kernels * const none[] = { nullptr };
     return none;
 }
-const int panel_ahead_of_one = 0;
+const panel_reach panel_ahead = {};
 #endif
 
 static double seconds() {

@@ -39,7 +39,7 @@ const panel_kernels * const * panel_kernels_of_this_cpu(void) {
                                                  &panel_kernels_avx2, nullptr };
     return all;
 }
-const int panel_ahead_of_one = PANEL_AHEAD;
+const panel_reach panel_ahead = { 3072, 3072 };
 constexpr int STEP = 3;
 #else
 constexpr int STEP = 1;

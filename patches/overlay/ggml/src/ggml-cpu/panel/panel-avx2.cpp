@@ -43,7 +43,7 @@ INLINE __m256 halves(const void * p) {
 
 INLINE void fetch(const uint8_t * p, int ahead) {
     if (ahead) {
-        _mm_prefetch((const char *) p + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *) p + ahead, _MM_HINT_T1);
     }
 }
 
@@ -324,6 +324,9 @@ struct q4_0 {
                     x[t] = _mm256_add_epi16(x[t], _mm256_add_epi16(_mm256_maddubs_epi16(l, lanes(a)), _mm256_maddubs_epi16(u, lanes(a + 16))));
                 }
             }
+            if (half == 0) {
+                fetch(w + 256, ahead);
+            }
             const __m256 dw = halves(w + 256 + 16 * half);
 #pragma GCC unroll 4
             for (int t = 0; t < T; ++t) {
@@ -358,6 +361,9 @@ struct q8_0 {
                     const __m256i a = _mm256_sign_epi8(lanes(act[t] + 4 * i), q);
                     x[t] = _mm256_add_epi32(x[t], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, a), one));
                 }
+            }
+            if (half == 0) {
+                fetch(w + 512, ahead);
             }
             const __m256 dw = halves(w + 512 + 16 * half);
 #pragma GCC unroll 4

@@ -10,7 +10,7 @@ namespace {
 
 INLINE void fetch(const uint8_t * p, int ahead) {
     if (ahead) {
-        _mm_prefetch((const char *) p + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *) p + ahead, _MM_HINT_T1);
     }
 }
 
@@ -169,6 +169,7 @@ struct q4_0 {
                 x[t] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(x[t], l, lanes(a)), u, lanes(a + 16));
             }
         }
+        fetch(w + 256, ahead);
         const __m512 dw = halves(w + 256);
 #pragma GCC unroll 8
         for (int t = 0; t < T; ++t) {
@@ -199,6 +200,7 @@ struct q8_0 {
                 x[t] = _mm512_dpbusd_epi32(x[t], q, lanes(act[t] + 4 * i));
             }
         }
+        fetch(w + 512, ahead);
         const __m512 dw = halves(w + 512);
 #pragma GCC unroll 8
         for (int t = 0; t < T; ++t) {

@@ -44,7 +44,7 @@ template <class Kernel>
 void panel_mul(const uint8_t * panels, size_t stride, int64_t k, int64_t n_rows, int64_t p0, int64_t p1,
                const uint8_t * const * act, float * const * out, int n) {
     const int64_t tiles = k / Kernel::k_step;
-    const int far = n > 1 ? PANEL_AHEAD : panel_ahead_of_one;
+    const int far = n > 1 ? panel_ahead.more : panel_ahead.one;
     for (int64_t p = p0; p < p1; ++p) {
         const uint8_t * d = panels + p * stride;
         const uint8_t * w = d + PANEL_LINES(tiles * Kernel::head);

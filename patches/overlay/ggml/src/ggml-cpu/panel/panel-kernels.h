@@ -55,11 +55,12 @@ static inline size_t panel_bytes(enum ggml_type type, int64_t k) {
     return PANEL_LINES(tiles * shape.head) + PANEL_LINES(tiles * shape.tile);
 }
 
-// How far `mul` reads ahead of the stream of weights, in bytes. Less is late on a busy memory bus, and more evicts what is not
-// yet used.
-#define PANEL_AHEAD 3072
-// The same for a single token: 0 where the hardware does so better.
-extern const int panel_ahead_of_one;
+// How far `mul` reads ahead of the stream of weights, in bytes, with one token and with more; 0 where the hardware does so better.
+struct panel_reach {
+    int one, more;
+};
+
+extern const panel_reach panel_ahead;
 
 struct panel_kernels {
     const char * name;
