@@ -25,7 +25,7 @@ const PANELS: &[&str] = &["panel/panel.cpp", "panel/panel-cpu.cpp", "panel/panel
 const PANEL_KERNELS_X86: Kernels = &[
     ("panel/panel-avx2.cpp", AVX2),
     ("panel/panel-avx512.cpp", &["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]),
-    ("panel/panel-amx.cpp", &["-mavx512bf16", "-mamx-tile", "-mamx-bf16"]),
+    ("panel/panel-amx.cpp", &["-mavx512vbmi", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]),
     ("panel/panel-amx-int8.cpp", &["-mamx-int8"]),
 ];
 const PANEL_KERNELS_ARM: Kernels = &[("panel/panel-dotprod.cpp", &["-march=armv8.2-a+dotprod"])];

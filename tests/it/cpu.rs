@@ -180,12 +180,13 @@ fn panel_kernels_are_as_exact_as_ggmls() {
 #[cfg(target_arch = "x86_64")]
 fn amx_kernels_are_as_exact_as_ggmls() {
     if !std::arch::is_x86_feature_detected!("avx512bf16")
+        || !std::arch::is_x86_feature_detected!("avx512vbmi")
         || !std::arch::is_x86_feature_detected!("avx512vnni")
     {
         return;
     }
     let mut flags = vec!["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"];
-    flags.extend(["-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-O2", "-c"]);
+    flags.extend(["-mavx512vnni", "-mavx512vbmi", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-O2", "-c"]);
     flags.extend(["-include", "tests/cpu/amx-in-software.h"]);
     flags.push("-Dpanel_kernels_amx=panel_kernels_amx_in_software");
     flags.push("-Dpanel_kernels_amx_int8=panel_kernels_amx_int8_in_software");

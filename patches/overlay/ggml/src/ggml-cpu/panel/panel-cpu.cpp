@@ -29,7 +29,7 @@ bool has_amx() {
 #    if defined(__linux__)
     unsigned a, b, c, d;
     const unsigned bf16 = 1u << 22, tiles = 1u << 24, int8 = 1u << 25;
-    if (!has_avx512() || !__builtin_cpu_supports("avx512bf16") || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tiles | int8)) != (bf16 | tiles | int8)) {
+    if (!has_avx512() || !__builtin_cpu_supports("avx512vbmi") || !__builtin_cpu_supports("avx512bf16") || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tiles | int8)) != (bf16 | tiles | int8)) {
         return false;
     }
     const int request_permission = 0x1023, tile_data = 18;

@@ -236,7 +236,11 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
     const int64_t parts = of.kernels->block > 1 || n >= nth ? 1 : std::min<int64_t>(nth, tiles);
     for (int64_t i = ith; i < n * parts; i += nth) {
         const int64_t r = i / parts, part = i % parts;
-        of.quantise(r, tiles * part / parts, tiles * (part + 1) / parts, acts + of.place(r));
+        if (parts == 1) {
+            of.quantise(r, acts + of.place(r));
+        } else {
+            of.quantise(r, tiles * part / parts, tiles * (part + 1) / parts, acts + of.place(r));
+        }
     }
     if (ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, nth);
