@@ -1,4 +1,4 @@
-// Products of many tokens with AMX: weights become bf16, four panels at a time, and stay in the first-level cache while the
+// Products of many tokens with AMX: weights become bf16, four panels at a time, and stay in the nearest caches while the
 // tokens pass. bf16 and not int8, because scales change every 32 k or sooner: int8 would take a sum out of the tiles and
 // scale it that often, bf16 takes scales and mins while it unpacks.
 //
