@@ -186,8 +186,8 @@ fn amx_kernels_are_as_exact_as_ggmls() {
         return;
     }
     let mut flags = vec!["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"];
-    flags.extend(["-mavx512vnni", "-mavx512vbmi", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-O2", "-c"]);
-    flags.extend(["-include", "tests/cpu/amx-in-software.h"]);
+    flags.extend(["-mavx512vnni", "-mavx512vbmi", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"]);
+    flags.extend(["-O2", "-c", "-include", "tests/cpu/amx-in-software.h"]);
     flags.push("-Dpanel_kernels_amx=panel_kernels_amx_in_software");
     flags.push("-Dpanel_kernels_amx_int8=panel_kernels_amx_int8_in_software");
     let objects = ["panel-amx", "panel-amx-int8"].map(|name| {
