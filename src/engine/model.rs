@@ -317,9 +317,9 @@ impl Model {
                 // the permit travels into the blocking task: the place is taken until the work has really ended
                 Ok(permit) => {
                     blocking(move || {
-                        let running = active.model.0.counters.begun();
-                        active.model.run(slot.as_ref(), &request, asked, &active, &sink);
-                        drop((active, running, permit));
+                        let model = active.model.clone();
+                        let held = (model.0.counters.begun(), permit);
+                        model.run(slot.as_ref(), &request, asked, active, held, &sink);
                     })
                     .await;
                 }
@@ -329,18 +329,22 @@ impl Model {
         stream
     }
 
-    /// The work of a request, on a thread that may block.
+    /// The work of a request, on a thread that may block. What it holds meanwhile is given back before its end is told.
     fn run(
         &self,
         slot: Option<&SessionSlot>,
         request: &Request,
         asked: Instant,
-        active: &Active,
+        active: Active,
+        held: impl Sized,
         sink: &Sink,
     ) {
         let mut generation = match self.begin(slot, request, asked, Some(sink.cancel_handle())) {
             Ok(generation) => generation,
-            Err(error) => return active.fail(sink, error, false),
+            Err(error) => {
+                drop(held);
+                return active.fail(sink, error, false);
+            }
         };
         let mut last = None;
         for event in &mut generation {
@@ -358,9 +362,11 @@ impl Model {
             Some(slot) => slot.put(generation.into_session()),
             None => drop(generation),
         }
+        drop(held);
         match last {
             Some(Ok(done)) => {
                 active.ended(Outcome::Done);
+                drop(active);
                 if !sink.send(Ok(done)) {
                     sink.fail(sink.cancel_handle().reason());
                 }
@@ -414,9 +420,10 @@ impl Active {
         self.model.0.counters.ended(outcome);
     }
 
-    /// Ends it with an error, which came before or after the work began.
-    pub(super) fn fail(&self, sink: &Sink, error: Error, begun: bool) {
+    /// Ends it with an error, which came before or after the work began. Who is told finds it counted no more.
+    pub(super) fn fail(self, sink: &Sink, error: Error, begun: bool) {
         self.ended(Outcome::of(&error, begun));
+        drop(self);
         sink.fail(error);
     }
 }
