@@ -75,7 +75,8 @@ struct panel_kernels {
     // 1, or how many rows of activations form a block: row r begins 64 * (r % block) bytes into block r / block, a block
     // being block * act_bytes long, and `mul` takes the rows from the beginning of a block on, the last of which it reads whole
     int block;
-    // bytes of one row of k activations, quantised for weights of this type
+    // bytes of one row of k activations, quantised for weights of this type; where rows stand by themselves, those of two parts of
+    // a row add up to the row's
     size_t (*act_bytes)(enum ggml_type type, int64_t k);
     // writes act_bytes(type, k) bytes, in a block 64 of them every 64 * block bytes
     void (*quantise)(enum ggml_type type, const float * x, int64_t k, uint8_t * act);

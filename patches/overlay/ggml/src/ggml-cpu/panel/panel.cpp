@@ -231,7 +231,7 @@ void mul_mat(const ggml_compute_params * params, const product & of) {
         return run(of.panels * ith / nth, of.panels * (ith + 1) / nth);
     }
 
-    // few rows are quantised in parts
+    // few rows are quantised in parts, but not those in blocks
     const int64_t tiles = of.w->ne[0] / panel_shape_of(of.w->type).k_step;
     const int64_t parts = of.kernels->block > 1 || n >= nth ? 1 : std::min<int64_t>(nth, tiles);
     for (int64_t i = ith; i < n * parts; i += nth) {
